@@ -1,0 +1,313 @@
+package tangle
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Facts are what the attach rules need to know of a parent; they outlive the vertex.
+type Facts struct {
+	Class  Class
+	Epoch  Epoch
+	Author Member
+	Time   Time
+	Round  Round // witnesses only
+}
+
+// FactsOf returns the facts of a message.
+func FactsOf(m *Message) Facts {
+	f := Facts{Class: m.Header.Class, Epoch: m.Header.Epoch, Author: m.Header.Author, Time: m.Header.Time}
+	if w := m.Header.Witness; w != nil {
+		f.Round = w.Round
+	}
+	return f
+}
+
+// Vertex is an attached message that the order has not reached yet: its whole past cone is here.
+type Vertex struct {
+	*Message
+	Parents []*Vertex // parallel to Header.Parents; nil where the parent is settled
+	Number  uint64    // order of attachment on this node; a local fact
+	Settled bool      // ordered or expired: the order never looks below it again
+
+	children int
+	tipAt    int // index in Graph.tips, -1 if not a tip
+}
+
+// GraphConfig says what a graph is bound to.
+type GraphConfig struct {
+	Root     ID                            // the implicit first vertex: the network's ID
+	RootTime Time                          // its time
+	Settled  func(ID) (Facts, bool)        // attached messages that have left memory
+	Check    func(*Message, []Facts) error // further attach rules, given the parents' facts; nil means none
+	Next     uint64                        // the first attach number to give
+}
+
+// Graph is the part of the Tangle that is still in motion: attached vertices the order has not settled, the messages
+// parked until their parents arrive, and the tips. It is not safe for concurrent use.
+type Graph struct {
+	config   GraphConfig
+	vertices map[ID]*Vertex
+	recent   recentFacts
+	tips     []*Vertex
+	parked   map[ID]*parked
+	waiting  map[ID][]ID // unknown parent -> parked children
+	queue    []ID        // parked in order of arrival, with leftovers of those gone
+	bytes    int         // parked
+}
+
+type parked struct {
+	message *Message
+	missing int
+}
+
+// Bounds of what is parked. The oldest leave first: whoever needs them asks again.
+const (
+	MaxParked      = 1 << 14
+	MaxParkedBytes = 64 << 20
+	maxRecent      = 1 << 13
+)
+
+// ErrInvalid says that a message breaks an attach rule: no honest peer holds it, and nothing above it can be valid.
+var ErrInvalid = errors.New("message breaks an attach rule")
+
+// Added is the result of Graph.Add.
+type Added struct {
+	Attached []*Vertex // the message and whatever waited for it, parents first
+	Missing  []ID      // unknown parents, if it had to be parked
+	Invalid  []Invalid // the message, or ones that waited for it, and why they can never be attached
+}
+
+// Invalid is a message that broke an attach rule.
+type Invalid struct {
+	Message *Message
+	Err     error
+}
+
+// NewGraph returns an empty graph.
+func NewGraph(c GraphConfig) *Graph {
+	return &Graph{
+		config:   c,
+		vertices: map[ID]*Vertex{},
+		recent:   recentFacts{facts: map[ID]Facts{}},
+		parked:   map[ID]*parked{},
+		waiting:  map[ID][]ID{},
+	}
+}
+
+// Get returns an attached, unsettled vertex, or nil.
+func (g *Graph) Get(id ID) *Vertex { return g.vertices[id] }
+
+// Has says whether the message is attached, settled or not.
+func (g *Graph) Has(id ID) bool {
+	_, ok := g.facts(id)
+	return ok
+}
+
+// Parked says whether the message waits for parents.
+func (g *Graph) Parked(id ID) bool { return g.parked[id] != nil }
+
+// Len counts attached, unsettled vertices; ParkedLen counts what waits.
+func (g *Graph) Len() int       { return len(g.vertices) }
+func (g *Graph) ParkedLen() int { return len(g.parked) }
+
+// Next is the attach number the next vertex gets.
+func (g *Graph) Next() uint64 { return g.config.Next }
+
+// Missing calls visit with every unknown parent that something waits for, until visit returns false.
+func (g *Graph) Missing(visit func(ID) bool) {
+	for id := range g.waiting {
+		if g.parked[id] == nil && !visit(id) {
+			return
+		}
+	}
+}
+
+// Add attaches m if all its parents are attached, and then whatever waited for it; otherwise it parks m.
+// Adding what is here already does nothing.
+func (g *Graph) Add(m *Message) (added Added) {
+	if g.Has(m.ID) || g.parked[m.ID] != nil {
+		return added
+	}
+	missing := 0
+	for _, p := range m.Header.Parents {
+		if g.Has(p) {
+			continue
+		}
+		missing++
+		g.waiting[p] = append(g.waiting[p], m.ID)
+		if g.parked[p] == nil {
+			added.Missing = append(added.Missing, p)
+		}
+	}
+	if missing > 0 {
+		g.park(m, missing)
+		return added
+	}
+	g.attachAll(m, &added)
+	return added
+}
+
+// Settle tells the graph that the order is done with v: ordered or expired. Its message stays known by its facts.
+func (g *Graph) Settle(v *Vertex) {
+	v.Settled = true
+	v.Parents = nil
+	g.removeTip(v)
+	delete(g.vertices, v.ID)
+	g.recent.put(v.ID, FactsOf(v.Message))
+}
+
+// Each calls visit with every attached, unsettled vertex in no particular order.
+func (g *Graph) Each(visit func(*Vertex)) {
+	for _, v := range g.vertices {
+		visit(v)
+	}
+}
+
+func (g *Graph) facts(id ID) (Facts, bool) {
+	if v := g.vertices[id]; v != nil {
+		return FactsOf(v.Message), true
+	}
+	if id == g.config.Root {
+		return Facts{Time: g.config.RootTime}, true
+	}
+	if f, ok := g.recent.facts[id]; ok {
+		return f, true
+	}
+	return g.config.Settled(id)
+}
+
+func (g *Graph) attachAll(m *Message, added *Added) {
+	ready := []*Message{m}
+	for len(ready) > 0 {
+		m, ready = ready[0], ready[1:]
+		v, err := g.attach(m)
+		if err != nil {
+			g.dropInvalid(m, err, added)
+			continue
+		}
+		added.Attached = append(added.Attached, v)
+		for _, child := range g.takeWaiting(m.ID) {
+			if p := g.parked[child]; p != nil {
+				if p.missing--; p.missing == 0 {
+					g.unpark(child)
+					ready = append(ready, p.message)
+				}
+			}
+		}
+	}
+}
+
+func (g *Graph) attach(m *Message) (*Vertex, error) {
+	facts := make([]Facts, len(m.Header.Parents))
+	for i, p := range m.Header.Parents {
+		facts[i], _ = g.facts(p)
+		if facts[i].Time > m.Header.Time || facts[i].Epoch > m.Header.Epoch {
+			return nil, fmt.Errorf("%w: older than its parent %s", ErrInvalid, p.Short())
+		}
+	}
+	if g.config.Check != nil {
+		if err := g.config.Check(m, facts); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	v := &Vertex{Message: m, Parents: make([]*Vertex, len(m.Header.Parents)), Number: g.config.Next, tipAt: -1}
+	g.config.Next++
+	for i, p := range m.Header.Parents {
+		if parent := g.vertices[p]; parent != nil {
+			v.Parents[i] = parent
+			parent.children++
+			g.removeTip(parent)
+		}
+	}
+	g.vertices[m.ID] = v
+	g.addTip(v)
+	return v, nil
+}
+
+// dropInvalid forgets m and everything that waited for it, directly or not.
+func (g *Graph) dropInvalid(m *Message, err error, added *Added) {
+	added.Invalid = append(added.Invalid, Invalid{m, err})
+	for _, child := range g.takeWaiting(m.ID) {
+		if p := g.parked[child]; p != nil {
+			g.unpark(child)
+			g.dropInvalid(p.message, fmt.Errorf("%w: above invalid %s", ErrInvalid, m.ID.Short()), added)
+		}
+	}
+}
+
+func (g *Graph) takeWaiting(parent ID) []ID {
+	children := g.waiting[parent]
+	delete(g.waiting, parent)
+	return children
+}
+
+func (g *Graph) park(m *Message, missing int) {
+	g.parked[m.ID] = &parked{m, missing}
+	g.queue = append(g.queue, m.ID)
+	g.bytes += m.Size()
+	for len(g.parked) > MaxParked || g.bytes > MaxParkedBytes {
+		oldest := g.queue[0]
+		g.queue = g.queue[1:]
+		g.forget(oldest)
+	}
+	if len(g.queue) > 2*len(g.parked)+64 {
+		g.compactQueue()
+	}
+}
+
+// forget drops a parked message as if it had never come.
+func (g *Graph) forget(id ID) {
+	p := g.parked[id]
+	if p == nil {
+		return
+	}
+	g.unpark(id)
+	for _, parent := range p.message.Header.Parents {
+		children := g.waiting[parent]
+		for i, child := range children {
+			if child == id {
+				children = append(children[:i], children[i+1:]...)
+				break
+			}
+		}
+		if len(children) == 0 {
+			delete(g.waiting, parent)
+		} else {
+			g.waiting[parent] = children
+		}
+	}
+}
+
+func (g *Graph) unpark(id ID) {
+	g.bytes -= g.parked[id].message.Size()
+	delete(g.parked, id)
+}
+
+func (g *Graph) compactQueue() {
+	live := g.queue[:0:0]
+	for _, id := range g.queue {
+		if g.parked[id] != nil {
+			live = append(live, id)
+		}
+	}
+	g.queue = live
+}
+
+// recentFacts remembers the facts of the newest settled vertices, so that most parents need no look into the store.
+type recentFacts struct {
+	facts map[ID]Facts
+	ring  []ID
+	at    int
+}
+
+func (r *recentFacts) put(id ID, f Facts) {
+	if len(r.ring) < maxRecent {
+		r.ring = append(r.ring, id)
+	} else {
+		delete(r.facts, r.ring[r.at])
+		r.ring[r.at] = id
+		r.at = (r.at + 1) % maxRecent
+	}
+	r.facts[id] = f
+}

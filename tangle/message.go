@@ -1,0 +1,490 @@
+package tangle
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Version is the only message version of this codec.
+const Version = 1
+
+// Message is one member's signed vertex of the Tangle: it references parents and carries entries, or it is a witness of
+// the committee. A Message is immutable once Parse or Seal has returned it, and safe to share between goroutines.
+type Message struct {
+	ID        ID
+	Header    Header
+	Signature Signature
+	Entries   []Entry
+
+	raw       []byte // canonical bytes: header, signature, body
+	headerLen int
+}
+
+// Header is the signed part of a message. Everything the ledger agrees on follows from headers alone.
+type Header struct {
+	Class      Class
+	Epoch      Epoch
+	Author     Member
+	Seq        Seq
+	Time       Time
+	Parents    []ID // ascending, unique
+	BodyRoot   Hash // RFC 6962 root over the entry hashes
+	EntryCount uint16
+	BodyLen    uint32   // bytes of the whole body, before any erasure
+	Witness    *Witness // class 1 only
+}
+
+// Witness is what a committee member says about a round (protocol.md, section 3).
+type Witness struct {
+	Round     Round
+	Ancestors []uint16 // indexes into Parents, ascending: the witnesses this one builds on; the other parents are tips
+	Votes     []Vote
+	Evidence  []Evidence
+}
+
+// Vote is one validator's signature on a checkpoint, carried to the others. The committee knows the checkpoint's text
+// from its own execution; Text is its SHA-256, so that a node that computed something else notices.
+type Vote struct {
+	Commit    uint64 // index of the commit the checkpoint follows
+	Text      Hash
+	Signature Signature // over the note text, as in C2SP signed-note
+}
+
+// Evidence names two attached messages of one author, epoch and seq: a proof of equivocation that anyone who has the
+// Tangle can check.
+type Evidence struct{ First, Second ID }
+
+// Entry is one payload of one kind. An erased entry keeps only its hash.
+type Entry struct {
+	Kind Kind
+	Salt Salt
+	Data []byte
+	Hash Hash
+}
+
+// NewEntry makes an entry and computes its hash. The data is not copied.
+func NewEntry(kind Kind, salt Salt, data []byte) Entry {
+	return Entry{Kind: kind, Salt: salt, Data: data, Hash: hashEntry(kind, salt, data)}
+}
+
+// Erased says whether only the entry's hash is left.
+func (e Entry) Erased() bool { return e.Kind == KindErased }
+
+// Codec parses and seals the messages of one network.
+type Codec struct {
+	Network ID
+	Limits  Limits
+}
+
+// Errors of Parse that callers branch on; all others are plain malformed input.
+var (
+	ErrMalformed = errors.New("malformed message")
+	ErrTooLarge  = errors.New("message too large")
+	ErrErased    = errors.New("message has erased entries")
+)
+
+// Bytes is the canonical encoding. The caller must not change it.
+func (m *Message) Bytes() []byte { return m.raw }
+
+// Size is the length of the canonical encoding in bytes.
+func (m *Message) Size() int { return len(m.raw) }
+
+// HeaderBytes is the signed part of the encoding.
+func (m *Message) HeaderBytes() []byte { return m.raw[:m.headerLen] }
+
+// IsWitness says whether m is a witness.
+func (m *Message) IsWitness() bool { return m.Header.Class == ClassWitness }
+
+// Parse reads one whole message as peers send it: exactly one canonical form, nothing erased, every size checked before
+// anything is allocated. It keeps b. Signature and membership are not checked here (see Validate).
+func (c Codec) Parse(b []byte) (*Message, error) {
+	m, err := c.ParseStored(b)
+	if err != nil {
+		return nil, err
+	}
+	for i := range m.Entries {
+		if m.Entries[i].Erased() {
+			return nil, ErrErased
+		}
+	}
+	return m, nil
+}
+
+// ParseStored is Parse for messages out of the own store, whose entries may have been erased one by one.
+func (c Codec) ParseStored(b []byte) (*Message, error) {
+	if len(b) > c.Limits.MaxMessageBytes {
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(b), c.Limits.MaxMessageBytes)
+	}
+	r := reader{b: b}
+	m := &Message{raw: b, Header: c.readHeader(&r)}
+	m.headerLen = r.at
+	copy(m.Signature[:], r.take(len(m.Signature)))
+	m.readBody(&r, c.Limits)
+	if r.err == nil && r.at != len(b) {
+		r.fail("%d trailing bytes", len(b)-r.at)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	m.ID = MessageID(c.Network, m.HeaderBytes())
+	return m, nil
+}
+
+// ParseHeader reads a header that stands alone, as in a receipt, and its ID.
+func (c Codec) ParseHeader(b []byte) (Header, ID, error) {
+	r := reader{b: b}
+	h := c.readHeader(&r)
+	if r.err == nil && r.at != len(b) {
+		r.fail("%d trailing bytes", len(b)-r.at)
+	}
+	return h, MessageID(c.Network, b), r.err
+}
+
+// MessageID is SHA-256("weft/message/1" || network || header).
+func MessageID(network ID, header []byte) ID {
+	h := sha256.New()
+	h.Write([]byte("weft/message/1"))
+	h.Write(network[:])
+	h.Write(header)
+	return ID(h.Sum(nil))
+}
+
+// SigningInput is what an author signs: "weft/sig/1" || ID.
+func SigningInput(id ID) []byte { return append([]byte("weft/sig/1"), id[:]...) }
+
+// Seal builds, signs and encodes a message from a header whose Author, Seq, Time, Parents and Witness are set; the
+// fields about the body are filled in. The result passes Parse, or an error says which limit it breaks.
+func (c Codec) Seal(h Header, entries []Entry, sign func(input []byte) Signature) (*Message, error) {
+	hashes := make([]Hash, len(entries))
+	size := 0
+	for i := range entries {
+		hashes[i] = entries[i].Hash
+		size += entryOverhead + len(entries[i].Data)
+	}
+	if len(entries) > c.Limits.MaxEntries || size > c.Limits.MaxMessageBytes {
+		return nil, fmt.Errorf("%w: %d entries, %d bytes of body", ErrTooLarge, len(entries), size)
+	}
+	h.Class = ClassEntries
+	if h.Witness != nil {
+		h.Class = ClassWitness
+	}
+	h.EntryCount, h.BodyLen, h.BodyRoot = uint16(len(entries)), uint32(size), MerkleRoot(hashes)
+	b := appendHeader(make([]byte, 0, headerSize(h)+size+64), h)
+	sig := sign(SigningInput(MessageID(c.Network, b)))
+	b = append(b, sig[:]...)
+	for i := range entries {
+		b = appendEntry(b, entries[i])
+	}
+	return c.Parse(b)
+}
+
+// Erase returns the stored form of m without the data of entry i. Header, signature, ID and every proof stay valid.
+func (c Codec) Erase(m *Message, i int) (*Message, error) {
+	if i < 0 || i >= len(m.Entries) {
+		return nil, fmt.Errorf("message has no entry %d", i)
+	}
+	b := slices.Clone(m.raw[:m.headerLen+len(m.Signature)])
+	for j, e := range m.Entries {
+		if i == j {
+			e = Entry{Kind: KindErased, Hash: e.Hash}
+		}
+		b = appendEntry(b, e)
+	}
+	return c.ParseStored(b)
+}
+
+// Validate is the part of objective validity that needs the epoch's member set: the author must be a member, and a
+// validator if it sends witnesses. Everything else that bytes alone decide has been checked by Parse.
+func (m *Message) Validate(limits Limits, member, validator bool, validators int) error {
+	switch {
+	case !member:
+		return fmt.Errorf("author %s is not a member of epoch %d", m.Header.Author.Short(), m.Header.Epoch)
+	case m.IsWitness() && !validator:
+		return fmt.Errorf("author %s is not a validator of epoch %d", m.Header.Author.Short(), m.Header.Epoch)
+	case m.IsWitness() && len(m.Header.Parents) > validators+limits.MaxTips:
+		return fmt.Errorf("witness has %d parents, limit %d", len(m.Header.Parents), validators+limits.MaxTips)
+	}
+	return nil
+}
+
+// EntryPath is the RFC 6962 audit path of entry i under the header's BodyRoot.
+func (m *Message) EntryPath(i int) []Hash {
+	hashes := make([]Hash, len(m.Entries))
+	for j := range m.Entries {
+		hashes[j] = m.Entries[j].Hash
+	}
+	return MerklePath(hashes, i)
+}
+
+const (
+	entryOverhead = 2 + 16 + 4
+	voteSize      = 8 + 32 + 64
+	evidenceSize  = 64
+	headerFixed   = 1 + 1 + 4 + 32 + 8 + 8 + 2 + 32 + 2 + 4
+	witnessFixed  = 4 + 2 + 1 + 1
+)
+
+func headerSize(h Header) int {
+	n := headerFixed + 32*len(h.Parents)
+	if w := h.Witness; w != nil {
+		n += witnessFixed + 2*len(w.Ancestors) + voteSize*len(w.Votes) + evidenceSize*len(w.Evidence)
+	}
+	return n
+}
+
+func appendHeader(b []byte, h Header) []byte {
+	be := binary.BigEndian
+	b = append(b, Version, byte(h.Class))
+	b = be.AppendUint32(b, uint32(h.Epoch))
+	b = append(b, h.Author[:]...)
+	b = be.AppendUint64(b, uint64(h.Seq))
+	b = be.AppendUint64(b, uint64(h.Time))
+	b = be.AppendUint16(b, uint16(len(h.Parents)))
+	for i := range h.Parents {
+		b = append(b, h.Parents[i][:]...)
+	}
+	b = append(b, h.BodyRoot[:]...)
+	b = be.AppendUint16(b, h.EntryCount)
+	b = be.AppendUint32(b, h.BodyLen)
+	if h.Witness == nil {
+		return b
+	}
+	return appendWitness(b, h.Witness)
+}
+
+func appendWitness(b []byte, w *Witness) []byte {
+	be := binary.BigEndian
+	b = be.AppendUint32(b, uint32(w.Round))
+	b = be.AppendUint16(b, uint16(len(w.Ancestors)))
+	for _, a := range w.Ancestors {
+		b = be.AppendUint16(b, a)
+	}
+	b = append(b, byte(len(w.Votes)))
+	for i := range w.Votes {
+		b = be.AppendUint64(b, w.Votes[i].Commit)
+		b = append(b, w.Votes[i].Text[:]...)
+		b = append(b, w.Votes[i].Signature[:]...)
+	}
+	b = append(b, byte(len(w.Evidence)))
+	for i := range w.Evidence {
+		b = append(b, w.Evidence[i].First[:]...)
+		b = append(b, w.Evidence[i].Second[:]...)
+	}
+	return b
+}
+
+func appendEntry(b []byte, e Entry) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(e.Kind))
+	if e.Erased() {
+		return append(b, e.Hash[:]...)
+	}
+	b = append(b, e.Salt[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(e.Data)))
+	return append(b, e.Data...)
+}
+
+func hashEntry(kind Kind, salt Salt, data []byte) Hash {
+	h := sha256.New()
+	var head [14 + entryOverhead]byte
+	b := append(head[:0], "weft/entry/1"...)
+	b = binary.BigEndian.AppendUint16(b, uint16(kind))
+	b = append(b, salt[:]...)
+	h.Write(b)
+	h.Write(data)
+	return Hash(h.Sum(nil))
+}
+
+// reader takes fields off a byte slice and remembers the first fault, so that decoding reads like the layout.
+type reader struct {
+	b   []byte
+	at  int
+	err error
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *reader) take(n int) []byte {
+	if r.err != nil || n > len(r.b)-r.at {
+		r.fail("ends at byte %d, want %d more", len(r.b), n)
+		return nil
+	}
+	r.at += n
+	return r.b[r.at-n : r.at : r.at]
+}
+
+func (r *reader) u8() byte {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) u16() uint16 {
+	if b := r.take(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (r *reader) u32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (r *reader) u64() uint64 {
+	if b := r.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) id() (id ID) { copy(id[:], r.take(32)); return id }
+
+// count reads a u16 and refuses it when it is over the limit or when its items cannot be in the input.
+func (r *reader) count(n, limit, itemSize int, what string) int {
+	switch {
+	case n > limit:
+		r.fail("%d %s, limit %d", n, what, limit)
+	case n*itemSize > len(r.b)-r.at:
+		r.fail("%d %s do not fit into %d bytes", n, what, len(r.b)-r.at)
+	}
+	if r.err != nil {
+		return 0
+	}
+	return n
+}
+
+func (c Codec) readHeader(r *reader) (h Header) {
+	if v := r.u8(); v != Version {
+		r.fail("version %d", v)
+	}
+	h.Class = Class(r.u8())
+	if h.Class > ClassWitness {
+		r.fail("class %d", h.Class)
+	}
+	h.Epoch = Epoch(r.u32())
+	copy(h.Author[:], r.take(32))
+	if h.Seq = Seq(r.u64()); h.Seq == 0 {
+		r.fail("seq 0")
+	}
+	h.Time = Time(r.u64())
+	h.Parents = c.readParents(r, h.Class)
+	copy(h.BodyRoot[:], r.take(32))
+	h.EntryCount = r.u16()
+	h.BodyLen = r.u32()
+	if h.Class == ClassWitness {
+		h.Witness = c.readWitness(r, len(h.Parents))
+	}
+	c.checkCounts(r, h)
+	return h
+}
+
+func (c Codec) readParents(r *reader, class Class) []ID {
+	limit := c.Limits.MaxParents
+	if class == ClassWitness {
+		limit = c.Limits.MaxTips + MaxValidators
+	}
+	n := r.count(int(r.u16()), limit, 32, "parents")
+	if n == 0 {
+		r.fail("no parents")
+		return nil
+	}
+	ids := make([]ID, n)
+	for i := range ids {
+		ids[i] = r.id()
+		if i > 0 && slices.Compare(ids[i-1][:], ids[i][:]) >= 0 {
+			r.fail("parents not ascending")
+		}
+	}
+	return ids
+}
+
+func (c Codec) readWitness(r *reader, parents int) *Witness {
+	w := &Witness{Round: Round(r.u32())}
+	if w.Round == 0 {
+		r.fail("round 0")
+	}
+	n := r.count(int(r.u16()), min(parents, MaxValidators), 2, "ancestors")
+	for i := range n {
+		a := r.u16()
+		if int(a) >= parents || (i > 0 && a <= w.Ancestors[i-1]) {
+			r.fail("ancestor index %d out of order or range", a)
+		}
+		w.Ancestors = append(w.Ancestors, a)
+	}
+	for range r.count(int(r.u8()), c.Limits.MaxVotes, voteSize, "votes") {
+		v := Vote{Commit: r.u64(), Text: Hash(r.id())}
+		copy(v.Signature[:], r.take(64))
+		w.Votes = append(w.Votes, v)
+	}
+	for range r.count(int(r.u8()), c.Limits.MaxEvidence, evidenceSize, "proofs of equivocation") {
+		w.Evidence = append(w.Evidence, Evidence{r.id(), r.id()})
+	}
+	return w
+}
+
+func (c Codec) checkCounts(r *reader, h Header) {
+	n := int(h.EntryCount)
+	switch {
+	case r.err != nil:
+	case h.Class == ClassWitness && (n != 0 || h.BodyLen != 0):
+		r.fail("witness with entries")
+	case h.Class == ClassEntries && n == 0:
+		r.fail("no entries")
+	case n > c.Limits.MaxEntries:
+		r.fail("%d entries, limit %d", n, c.Limits.MaxEntries)
+	case int64(h.BodyLen) > int64(c.Limits.MaxMessageBytes):
+		r.fail("body of %d bytes, limit %d", h.BodyLen, c.Limits.MaxMessageBytes)
+	case int64(n)*entryOverhead > int64(h.BodyLen):
+		r.fail("%d entries do not fit into %d bytes", n, h.BodyLen)
+	}
+}
+
+func (m *Message) readBody(r *reader, limits Limits) {
+	n := r.count(int(m.Header.EntryCount), limits.MaxEntries, entryOverhead, "entries")
+	if n > 0 {
+		m.Entries = make([]Entry, n)
+	}
+	hashes := make([]Hash, n)
+	start, erased := r.at, false
+	for i := range n {
+		m.Entries[i] = readEntry(r, limits)
+		hashes[i] = m.Entries[i].Hash
+		erased = erased || m.Entries[i].Erased()
+	}
+	switch {
+	case r.err != nil:
+	case !erased && r.at-start != int(m.Header.BodyLen):
+		r.fail("body of %d bytes, header says %d", r.at-start, m.Header.BodyLen)
+	case MerkleRoot(hashes) != m.Header.BodyRoot:
+		r.fail("body does not match its root")
+	}
+}
+
+func readEntry(r *reader, limits Limits) Entry {
+	kind := Kind(r.u16())
+	if kind == KindErased {
+		return Entry{Kind: kind, Hash: Hash(r.id())}
+	}
+	var salt Salt
+	copy(salt[:], r.take(len(salt)))
+	n := r.u32()
+	if int64(n) > int64(limits.MaxEntryBytes) {
+		r.fail("entry of %d bytes, limit %d", n, limits.MaxEntryBytes)
+		return Entry{}
+	}
+	data := r.take(int(n))
+	if r.err != nil {
+		return Entry{}
+	}
+	return NewEntry(kind, salt, data)
+}
