@@ -1,0 +1,256 @@
+// Package gossip says what the frames between members mean and what to answer: pushing own messages, asking for missing
+// parents, repairing gaps by range, catching up by commits.
+//
+// It is pure: no clock, goroutine, socket or log. Package wire moves the frames; package node feeds them in.
+package gossip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"weft/tangle"
+)
+
+// Frame is one unit between two members; exactly one field is set.
+type Frame struct {
+	Messages *Messages
+	Want     []tangle.ID // send me these messages
+	Heads    *Heads
+	Range    *Range
+}
+
+// Messages carries vertices, parents before children where the sender knows them. In an answer to a Range, Upto is the
+// commit up to which the range is now complete (0: not an answer).
+type Messages struct {
+	Upto uint64
+	Raw  [][]byte          // canonical encodings, as received or to be sent
+	List []*tangle.Message // parsed and verified by the node's pool; parallel to Raw, nil until then
+}
+
+// Heads says how far a member is, so that gaps are visible to others. It is sent on connect and once a second.
+type Heads struct {
+	Network tangle.ID
+	Epoch   tangle.Epoch
+	Round   tangle.Round // highest own or attached
+	Commit  uint64       // executed
+	Size    uint64       // of the newest certified checkpoint
+	State   tangle.Hash  // of the newest certified checkpoint's text
+	Authors []AuthorHead // ascending by author
+}
+
+// AuthorHead is the highest seq up to which all of an author's messages of the epoch are attached.
+type AuthorHead struct {
+	Author tangle.Member
+	Seq    tangle.Seq
+}
+
+// Range asks for all messages of commits From..To in order (Author zero), or for an author's messages From..To by seq.
+type Range struct {
+	Author   tangle.Member
+	From, To uint64
+}
+
+// Bounds of frames.
+const (
+	MaxFrame    = 1 << 20 // bytes
+	MaxMessages = 4096    // in one frame
+	MaxWant     = 1024    // IDs in one frame
+	MaxAuthors  = 4096    // heads in one frame
+	MaxRange    = 1 << 20 // commits or seqs asked for at once
+)
+
+// ErrFrame is the cause of all faults in frames.
+var ErrFrame = errors.New("malformed frame")
+
+type frameKind byte
+
+const (
+	kindMessages frameKind = 1 + iota
+	kindWant
+	kindHeads
+	kindRange
+)
+
+// Bytes is the encoding: kind u8, then the fields in their order, big-endian, lists with a u32 count.
+func (f Frame) Bytes() []byte {
+	switch {
+	case f.Messages != nil:
+		return f.Messages.bytes()
+	case f.Heads != nil:
+		return f.Heads.bytes()
+	case f.Range != nil:
+		b := append(make([]byte, 0, 49), byte(kindRange))
+		b = append(b, f.Range.Author[:]...)
+		b = binary.BigEndian.AppendUint64(b, f.Range.From)
+		return binary.BigEndian.AppendUint64(b, f.Range.To)
+	default:
+		b := append(make([]byte, 0, 5+32*len(f.Want)), byte(kindWant))
+		b = binary.BigEndian.AppendUint32(b, uint32(len(f.Want)))
+		for i := range f.Want {
+			b = append(b, f.Want[i][:]...)
+		}
+		return b
+	}
+}
+
+// Parse reads a frame and checks every bound before it allocates. Messages stay raw and share b.
+func Parse(b []byte) (Frame, error) {
+	if len(b) == 0 || len(b) > MaxFrame {
+		return Frame{}, fmt.Errorf("%w: %d bytes", ErrFrame, len(b))
+	}
+	r := reader{b: b[1:]}
+	var f Frame
+	switch frameKind(b[0]) {
+	case kindMessages:
+		f.Messages = readMessages(&r)
+	case kindWant:
+		f.Want = readWant(&r)
+	case kindHeads:
+		f.Heads = readHeads(&r)
+	case kindRange:
+		f.Range = readRange(&r)
+	default:
+		return Frame{}, fmt.Errorf("%w: kind %d", ErrFrame, b[0])
+	}
+	if r.err == nil && len(r.b) != 0 {
+		r.fail("%d trailing bytes", len(r.b))
+	}
+	if r.err != nil {
+		return Frame{}, r.err
+	}
+	return f, nil
+}
+
+func (m *Messages) bytes() []byte {
+	size := 1 + 8 + 4
+	for _, raw := range m.Raw {
+		size += 4 + len(raw)
+	}
+	b := append(make([]byte, 0, size), byte(kindMessages))
+	b = binary.BigEndian.AppendUint64(b, m.Upto)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Raw)))
+	for _, raw := range m.Raw {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(raw)))
+		b = append(b, raw...)
+	}
+	return b
+}
+
+func readMessages(r *reader) *Messages {
+	m := &Messages{Upto: r.u64()}
+	n := r.count(MaxMessages, 4, "messages")
+	m.Raw = make([][]byte, 0, n)
+	for range n {
+		size := r.u32()
+		if size > tangle.MaxBytes {
+			r.fail("message of %d bytes", size)
+		}
+		m.Raw = append(m.Raw, r.take(int(size)))
+	}
+	return m
+}
+
+func readWant(r *reader) []tangle.ID {
+	n := r.count(MaxWant, 32, "ids")
+	if n == 0 {
+		r.fail("wants nothing")
+	}
+	ids := make([]tangle.ID, n)
+	for i := range ids {
+		copy(ids[i][:], r.take(32))
+	}
+	return ids
+}
+
+func (h *Heads) bytes() []byte {
+	be := binary.BigEndian
+	b := append(make([]byte, 0, 96+40*len(h.Authors)), byte(kindHeads))
+	b = append(b, h.Network[:]...)
+	b = be.AppendUint32(b, uint32(h.Epoch))
+	b = be.AppendUint32(b, uint32(h.Round))
+	b = be.AppendUint64(b, h.Commit)
+	b = be.AppendUint64(b, h.Size)
+	b = append(b, h.State[:]...)
+	b = be.AppendUint32(b, uint32(len(h.Authors)))
+	for i := range h.Authors {
+		b = append(b, h.Authors[i].Author[:]...)
+		b = be.AppendUint64(b, uint64(h.Authors[i].Seq))
+	}
+	return b
+}
+
+func readHeads(r *reader) *Heads {
+	h := &Heads{}
+	copy(h.Network[:], r.take(32))
+	h.Epoch, h.Round = tangle.Epoch(r.u32()), tangle.Round(r.u32())
+	h.Commit, h.Size = r.u64(), r.u64()
+	copy(h.State[:], r.take(32))
+	n := r.count(MaxAuthors, 40, "authors")
+	h.Authors = make([]AuthorHead, n)
+	for i := range h.Authors {
+		copy(h.Authors[i].Author[:], r.take(32))
+		h.Authors[i].Seq = tangle.Seq(r.u64())
+		if i > 0 && string(h.Authors[i-1].Author[:]) >= string(h.Authors[i].Author[:]) {
+			r.fail("authors not ascending")
+		}
+	}
+	return h
+}
+
+func readRange(r *reader) *Range {
+	g := &Range{}
+	copy(g.Author[:], r.take(32))
+	g.From, g.To = r.u64(), r.u64()
+	if g.From == 0 || g.To < g.From || g.To-g.From >= MaxRange {
+		r.fail("range %d to %d", g.From, g.To)
+	}
+	return g
+}
+
+// reader takes fields off a frame and remembers the first fault.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %s", ErrFrame, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *reader) take(n int) []byte {
+	if r.err != nil || n > len(r.b) {
+		r.fail("wants %d bytes, has %d", n, len(r.b))
+		return nil
+	}
+	b := r.b[:n:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *reader) u32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (r *reader) u64() uint64 {
+	if b := r.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) count(limit, itemSize int, what string) int {
+	n := r.u32()
+	if int64(n) > int64(limit) || int64(n)*int64(itemSize) > int64(len(r.b)) {
+		r.fail("%d %s", n, what)
+	}
+	if r.err != nil {
+		return 0
+	}
+	return int(n)
+}
