@@ -1,0 +1,406 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// BadgerConfig says where and how large a store on disk is.
+type BadgerConfig struct {
+	// Dir is the folder; it is made if it is not there. One process at a time.
+	Dir string
+	// MemoryBytes is the size of a memtable, of which there are at most three:
+	// one being filled and two being written out. 0 means DefaultMemoryBytes,
+	// which is also the least, since it has to hold a batch of MaxBatchBytes.
+	MemoryBytes int64
+	// Log receives what Badger reports of its background work; nil means nothing.
+	Log *slog.Logger
+}
+
+// Badger is the store on disk. See docs/decisions/0003-badger.md for why it is
+// built as it is: every Badger transaction is synced, unsynced batches wait in
+// memory for the next one, and versions are numbered here (managed mode) so that
+// a reader never waits for a sync in progress.
+type Badger struct {
+	db  *badger.DB
+	dir string
+	log *badgerLog
+
+	write  sync.Mutex // one Apply at a time, through its sync; taken before mu
+	failed error      // guarded by write; not nil: no more writes
+
+	mu      sync.Mutex // guards the rest; never held during I/O or a visit
+	ended   sync.Cond  // of mu: a read has ended
+	version uint64     // of the newest transaction that is durable
+	waiting waiting    // changed only with write held as well
+	readers map[uint64]int
+	closed  bool
+}
+
+var _ Store = (*Badger)(nil)
+
+// OpenBadger opens the folder, after a crash too, and holds it until Close.
+// It returns ErrLocked when another process, or another store of this one, has it.
+func OpenBadger(c BadgerConfig) (*Badger, error) {
+	log := &badgerLog{slog: c.Log}
+	options, err := c.options(log)
+	if err != nil {
+		return nil, err
+	}
+	db, err := badger.OpenManaged(options)
+	if err != nil {
+		return nil, openError(c.Dir, err)
+	}
+	b := &Badger{
+		db:      db,
+		dir:     c.Dir,
+		log:     log,
+		version: db.MaxVersion(),
+		readers: map[uint64]int{},
+	}
+	b.ended.L = &b.mu
+	db.SetDiscardTs(b.version)
+	return b, nil
+}
+
+func (b *Badger) Get(key []byte) ([]byte, error) {
+	if len(key) == 0 {
+		return nil, ErrNotFound
+	}
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if c, ok := b.waiting.changes[string(key)]; ok {
+		b.mu.Unlock()
+		return c.copyValue()
+	}
+	version := b.beginRead()
+	b.mu.Unlock()
+	defer b.endRead(version)
+	return b.getAt(version, key)
+}
+
+func (b *Badger) Scan(from, to []byte, visit func(key, value []byte) bool) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return ErrClosed
+	}
+	waiting := b.waiting.between(from, to)
+	version := b.beginRead()
+	b.mu.Unlock()
+	defer b.endRead(version)
+	slices.SortFunc(waiting, func(x, y change) int { return bytes.Compare(x.key, y.key) })
+	return b.scanAt(version, span{from, to}, waiting, visit)
+}
+
+func (b *Badger) Apply(batch *Batch, sync bool) error {
+	if err := batch.check(); err != nil {
+		return err
+	}
+	b.write.Lock()
+	defer b.write.Unlock()
+	if err := b.writable(); err != nil {
+		return err
+	}
+	if !sync && b.waiting.size+batch.size <= MaxUnsyncedBytes {
+		b.postpone(batch)
+		return nil
+	}
+	if b.waiting.size+batch.size > MaxBatchBytes {
+		if err := b.commit(&Batch{}); err != nil {
+			return err
+		}
+	}
+	return b.commit(batch)
+}
+
+func (b *Badger) Close() error {
+	b.write.Lock()
+	defer b.write.Unlock()
+	err := b.writable()
+	if errors.Is(err, ErrClosed) {
+		return nil
+	}
+	if err == nil {
+		err = b.commit(&Batch{})
+	}
+	b.mu.Lock()
+	b.closed = true
+	for len(b.readers) > 0 {
+		b.ended.Wait()
+	}
+	b.mu.Unlock()
+	return errors.Join(err, b.db.Close())
+}
+
+// RunGC gives back the space of values that Badger keeps outside its tree, from
+// time to time until ctx ends. No value that Apply takes is that large, so there
+// is nothing to give back unless that changes; the tree itself is compacted by
+// Badger without being asked.
+func (b *Badger) RunGC(ctx context.Context) error {
+	const interval, garbageShare = 10 * time.Minute, 0.5
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		err := b.db.RunValueLogGC(garbageShare)
+		if err != nil && !errors.Is(err, badger.ErrNoRewrite) && !errors.Is(err, badger.ErrRejected) {
+			return fmt.Errorf("value log of %s: %w", b.dir, err)
+		}
+	}
+}
+
+// Verify reads all of the tree on disk and compares its checksums.
+func (b *Badger) Verify() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return ErrClosed
+	}
+	version := b.beginRead()
+	b.mu.Unlock()
+	defer b.endRead(version)
+	if err := b.db.VerifyChecksum(); err != nil {
+		return fmt.Errorf("data folder %s is damaged: %w", b.dir, err)
+	}
+	return nil
+}
+
+// writable returns why nothing may be written, if so. The caller holds write.
+func (b *Badger) writable() error {
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if b.failed == nil {
+		b.failed = b.log.firstError()
+	}
+	if b.failed != nil {
+		return fmt.Errorf("store %s takes no more writes: %w", b.dir, b.failed)
+	}
+	return checkFreeSpace(b.dir)
+}
+
+// postpone lets a batch wait for the next commit. The caller holds write.
+func (b *Badger) postpone(batch *Batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting.add(batch)
+}
+
+// commit writes all that waits and then batch in one transaction, and makes it
+// the version that readers see once it is durable. The caller holds write; the
+// waiting changes are read without mu because only a holder of write changes them.
+func (b *Badger) commit(batch *Batch) error {
+	if len(b.waiting.changes) == 0 && batch.Len() == 0 {
+		return nil
+	}
+	txn := b.db.NewTransactionAt(b.version, true)
+	defer txn.Discard()
+	for _, c := range b.waiting.changes {
+		if err := record(txn, c); err != nil {
+			return b.fail(err)
+		}
+	}
+	for _, c := range batch.changes {
+		if err := record(txn, c); err != nil {
+			return b.fail(err)
+		}
+	}
+	if err := txn.CommitAt(b.version+1, nil); err != nil {
+		return b.fail(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.version++
+	b.waiting = waiting{}
+	b.db.SetDiscardTs(b.oldestRead())
+	return nil
+}
+
+// fail ends writing: after a failed sync nobody knows what is on the disk.
+func (b *Badger) fail(err error) error {
+	b.failed = err
+	return fmt.Errorf("writing to store %s: %w", b.dir, err)
+}
+
+// beginRead keeps Badger from dropping what the present version sees. The caller
+// holds mu and calls endRead later without it.
+func (b *Badger) beginRead() (version uint64) {
+	b.readers[b.version]++
+	return b.version
+}
+
+func (b *Badger) endRead(version uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readers[version]--
+	if b.readers[version] == 0 {
+		delete(b.readers, version)
+		b.ended.Broadcast()
+	}
+}
+
+// oldestRead is the oldest version that someone reads. The caller holds mu.
+func (b *Badger) oldestRead() uint64 {
+	oldest := b.version
+	for version := range b.readers {
+		oldest = min(oldest, version)
+	}
+	return oldest
+}
+
+func (b *Badger) getAt(version uint64, key []byte) ([]byte, error) {
+	txn := b.db.NewTransactionAt(version, false)
+	defer txn.Discard()
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading from store %s: %w", b.dir, err)
+	}
+	value, err := item.ValueCopy([]byte{})
+	if err != nil {
+		return nil, fmt.Errorf("reading from store %s: %w", b.dir, err)
+	}
+	return value, nil
+}
+
+// scanAt merges two ordered runs, the keys on disk and the changes that wait for
+// a sync; where both have a key the change counts.
+func (b *Badger) scanAt(version uint64, keys span, waiting []change, visit func(key, value []byte) bool) error {
+	txn := b.db.NewTransactionAt(version, false)
+	defer txn.Discard()
+	disk := txn.NewIterator(badger.IteratorOptions{Prefix: keys.prefix()})
+	defer disk.Close()
+	for disk.Seek(keys.from); disk.Valid() && keys.beforeEnd(disk.Item().Key()); disk.Next() {
+		item := disk.Item()
+		goOn, overwritten := true, false
+		for goOn && len(waiting) > 0 && bytes.Compare(waiting[0].key, item.Key()) <= 0 {
+			overwritten = bytes.Equal(waiting[0].key, item.Key())
+			goOn = waiting[0].visit(visit)
+			waiting = waiting[1:]
+		}
+		if !goOn {
+			return nil
+		}
+		if overwritten {
+			continue
+		}
+		err := item.Value(func(value []byte) error {
+			goOn = visit(item.Key(), value)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("reading from store %s: %w", b.dir, err)
+		}
+		if !goOn {
+			return nil
+		}
+	}
+	for _, c := range waiting {
+		if !c.visit(visit) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// record adds a change to a transaction.
+func record(txn *badger.Txn, c change) error {
+	if c.deleted {
+		return txn.Delete(c.key)
+	}
+	return txn.Set(c.key, c.value)
+}
+
+// openError gives the error of an operator's everyday mistake its name. Badger
+// has none for it and does not wrap the system's.
+func openError(dir string, err error) error {
+	if strings.Contains(err.Error(), "Cannot acquire directory lock") {
+		return fmt.Errorf("%w: %s", ErrLocked, dir)
+	}
+	return fmt.Errorf("opening data folder %s: %w", dir, err)
+}
+
+// waiting is what was applied without sync and is not on disk: by key, the last
+// change counts.
+type waiting struct {
+	changes map[string]change
+	size    int
+}
+
+func (w *waiting) add(batch *Batch) {
+	if w.changes == nil {
+		w.changes = make(map[string]change, batch.Len())
+	}
+	for _, c := range batch.changes {
+		if before, ok := w.changes[string(c.key)]; ok {
+			w.size -= before.size()
+		}
+		w.changes[string(c.key)] = c
+		w.size += c.size()
+	}
+}
+
+// between returns the changes of keys in [from, to), in no order.
+func (w *waiting) between(from, to []byte) []change {
+	var found []change
+	for _, c := range w.changes {
+		if bytes.Compare(c.key, from) >= 0 && (to == nil || bytes.Compare(c.key, to) < 0) {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// visit shows a change as the key it leaves behind, if it leaves one.
+func (c change) visit(visit func(key, value []byte) bool) bool {
+	return c.deleted || visit(c.key, c.value)
+}
+
+func (c change) copyValue() ([]byte, error) {
+	if c.deleted {
+		return nil, ErrNotFound
+	}
+	return append([]byte{}, c.value...), nil
+}
+
+// span is the keys in [from, to); to is nil for no end.
+type span struct{ from, to []byte }
+
+func (s span) beforeEnd(key []byte) bool {
+	return s.to == nil || bytes.Compare(key, s.to) < 0
+}
+
+// prefix returns what all keys of the span begin with, so that Badger leaves out
+// the tables without such keys.
+func (s span) prefix() []byte {
+	if bytes.Equal(s.to, PrefixEnd(s.from)) {
+		return s.from
+	}
+	n := 0
+	for n < len(s.from) && n < len(s.to) && s.from[n] == s.to[n] {
+		n++
+	}
+	return s.from[:n]
+}

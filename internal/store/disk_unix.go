@@ -1,0 +1,25 @@
+//go:build linux || darwin
+
+package store
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// minFreeBytes is what must be free on the disk before a write: the largest
+// batch, and the tables that the memtables in flight become. Badger writes to
+// sparse files through memory maps, and the system answers such a write on a
+// full disk by killing the process; an error is better.
+const minFreeBytes = 3*DefaultMemoryBytes + MaxBatchBytes
+
+func checkFreeSpace(dir string) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < minFreeBytes {
+		return fmt.Errorf("%w: %d MiB free for %s, %d needed", ErrDiskFull, free>>20, dir, minFreeBytes>>20)
+	}
+	return nil
+}
