@@ -13,15 +13,18 @@ const MaxTipPool = 4096
 // Tips counts attached vertices without attached children.
 func (g *Graph) Tips() int { return len(g.tips) }
 
-// ChooseTips picks up to limit parents for a message with entries: uniformly at random among the tips (Tangle white
-// paper, uniform random tip selection), one of them a witness where there is one. Without tips the root is the parent.
-// fallback, if not zero, stands in for a second parent when there is only one tip.
-func (g *Graph) ChooseTips(random *rand.Rand, limit int, fallback ID) []ID {
+// ChooseTips picks up to limit parents for a message with entries: the author's previous message while the order has not
+// settled it (so that a lost one is noticed), a recent witness where there is one, and the rest uniformly at random among
+// the tips. The root is a parent while there are fewer than two others.
+func (g *Graph) ChooseTips(random *rand.Rand, limit int, previous ID) []ID {
 	pool := g.tips
 	if len(pool) > MaxTipPool {
 		pool = pool[len(pool)-MaxTipPool:]
 	}
 	picked := map[ID]bool{}
+	if g.vertices[previous] != nil {
+		picked[previous] = true
+	}
 	if w := newestWitness(pool); w != nil {
 		picked[w.ID] = true
 	}
@@ -32,7 +35,7 @@ func (g *Graph) ChooseTips(random *rand.Rand, limit int, fallback ID) []ID {
 		picked[pool[i].ID] = true
 	}
 	if len(picked) < 2 {
-		picked[g.second(fallback)] = true
+		picked[g.config.Root] = true
 	}
 	return sortedIDs(picked)
 }
@@ -42,13 +45,6 @@ func (g *Graph) SweepTips(limit int) []*Vertex {
 	all := slices.Clone(g.tips)
 	slices.SortFunc(all, func(a, b *Vertex) int { return cmp.Compare(a.Number, b.Number) })
 	return all[:min(limit, len(all))]
-}
-
-func (g *Graph) second(fallback ID) ID {
-	if fallback != (ID{}) && g.Has(fallback) {
-		return fallback
-	}
-	return g.config.Root
 }
 
 func newestWitness(pool []*Vertex) (best *Vertex) {
