@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,8 +20,8 @@ type BadgerConfig struct {
 	// Dir is the folder; it is made if it is not there. One process at a time.
 	Dir string
 	// MemoryBytes is the size of a memtable, of which there are at most three:
-	// one being filled and two being written out. 0 means DefaultMemoryBytes,
-	// which is also the least, since it has to hold a batch of MaxBatchBytes.
+	// one being filled and two being written out. Batches over a tenth of it are
+	// written twice. 0 means DefaultMemoryBytes, which is also the least.
 	MemoryBytes int64
 	// Log receives what Badger reports of its background work; nil means nothing.
 	Log *slog.Logger
@@ -31,9 +32,10 @@ type BadgerConfig struct {
 // memory for the next one, and versions are numbered here (managed mode) so that
 // a reader never waits for a sync in progress.
 type Badger struct {
-	db  *badger.DB
-	dir string
-	log *badgerLog
+	db               *badger.DB
+	dir              string
+	log              *badgerLog
+	transactionBytes int // at most as much in one transaction, as Batch.Size counts
 
 	write  sync.Mutex // one Apply at a time, through its sync; taken before mu
 	failed error      // guarded by write; not nil: no more writes
@@ -61,14 +63,17 @@ func OpenBadger(c BadgerConfig) (*Badger, error) {
 		return nil, openError(c.Dir, err)
 	}
 	b := &Badger{
-		db:      db,
-		dir:     c.Dir,
-		log:     log,
-		version: db.MaxVersion(),
-		readers: map[uint64]int{},
+		db:               db,
+		dir:              c.Dir,
+		log:              log,
+		transactionBytes: int(options.MemTableSize / 10),
+		version:          db.MaxVersion(),
+		readers:          map[uint64]int{},
 	}
 	b.ended.L = &b.mu
-	db.SetDiscardTs(b.version)
+	if err := b.finishLarge(); err != nil {
+		return nil, errors.Join(openError(c.Dir, err), db.Close())
+	}
 	return b, nil
 }
 
@@ -117,11 +122,6 @@ func (b *Badger) Apply(batch *Batch, sync bool) error {
 	if !sync && b.waiting.size+batch.size <= MaxUnsyncedBytes {
 		b.postpone(batch)
 		return nil
-	}
-	if b.waiting.size+batch.size > MaxBatchBytes {
-		if err := b.commit(&Batch{}); err != nil {
-			return err
-		}
 	}
 	return b.commit(batch)
 }
@@ -182,6 +182,20 @@ func (b *Badger) Verify() error {
 	return nil
 }
 
+// finishLarge writes the rest of a large batch that a crash interrupted.
+func (b *Badger) finishLarge() error {
+	changes, err := readJournal(b.dir)
+	if err != nil {
+		return err
+	}
+	version, err := b.writePieces(changes)
+	if err != nil {
+		return err
+	}
+	b.show(version)
+	return nil
+}
+
 // writable returns why nothing may be written, if so. The caller holds write.
 func (b *Badger) writable() error {
 	b.mu.Lock()
@@ -206,40 +220,81 @@ func (b *Badger) postpone(batch *Batch) {
 	b.waiting.add(batch)
 }
 
-// commit writes all that waits and then batch in one transaction, and makes it
-// the version that readers see once it is durable. The caller holds write; the
-// waiting changes are read without mu because only a holder of write changes them.
+// commit makes all that waits, and then batch, durable and visible. The caller
+// holds write; the waiting changes are read without mu because only a holder of
+// write changes them.
 func (b *Badger) commit(batch *Batch) error {
-	if len(b.waiting.changes) == 0 && batch.Len() == 0 {
+	if len(b.waiting.changes) > 0 && b.waiting.size+batch.size > b.transactionBytes {
+		if err := b.commit(&Batch{}); err != nil {
+			return err
+		}
+	}
+	changes := slices.Concat(b.waiting.list(), batch.changes)
+	if len(changes) == 0 {
 		return nil
 	}
-	txn := b.db.NewTransactionAt(b.version, true)
-	defer txn.Discard()
-	for _, c := range b.waiting.changes {
-		if err := record(txn, c); err != nil {
-			return b.fail(err)
-		}
+	var err error
+	version := b.version
+	if batch.size > b.transactionBytes {
+		version, err = b.writeLarge(changes, batch.size)
+	} else {
+		version++
+		err = b.writeAt(version, changes)
 	}
-	for _, c := range batch.changes {
-		if err := record(txn, c); err != nil {
-			return b.fail(err)
-		}
+	if err != nil {
+		// After a failed sync nobody knows what is on the disk.
+		b.failed = err
+		return fmt.Errorf("writing to store %s: %w", b.dir, err)
 	}
-	if err := txn.CommitAt(b.version+1, nil); err != nil {
-		return b.fail(err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.version++
-	b.waiting = waiting{}
-	b.db.SetDiscardTs(b.oldestRead())
+	b.show(version)
 	return nil
 }
 
-// fail ends writing: after a failed sync nobody knows what is on the disk.
-func (b *Badger) fail(err error) error {
-	b.failed = err
-	return fmt.Errorf("writing to store %s: %w", b.dir, err)
+// writeAt writes changes in one synced transaction.
+func (b *Badger) writeAt(version uint64, changes []change) error {
+	txn := b.db.NewTransactionAt(version-1, true)
+	defer txn.Discard()
+	for _, c := range changes {
+		var err error
+		if c.deleted {
+			err = txn.Delete(c.key)
+		} else {
+			err = txn.Set(c.key, c.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return txn.CommitAt(version, nil)
+}
+
+// writeLarge writes changes that do not fit one transaction: first all of them
+// into the journal, then piece by piece as versions that nobody reads yet.
+func (b *Badger) writeLarge(changes []change, size int) (version uint64, err error) {
+	if err := writeJournal(b.dir, changes, size); err != nil {
+		return 0, err
+	}
+	return b.writePieces(changes)
+}
+
+func (b *Badger) writePieces(changes []change) (version uint64, err error) {
+	version = b.version
+	for _, piece := range pieces(changes, b.transactionBytes) {
+		version++
+		if err := b.writeAt(version, piece); err != nil {
+			return 0, err
+		}
+	}
+	return version, removeJournal(b.dir)
+}
+
+// show lets readers from now on see a version, which contains all that waited.
+func (b *Badger) show(version uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.version = version
+	b.waiting = waiting{}
+	b.db.SetDiscardTs(b.oldestRead())
 }
 
 // beginRead keeps Badger from dropping what the present version sees. The caller
@@ -325,14 +380,6 @@ func (b *Badger) scanAt(version uint64, keys span, waiting []change, visit func(
 	return nil
 }
 
-// record adds a change to a transaction.
-func record(txn *badger.Txn, c change) error {
-	if c.deleted {
-		return txn.Delete(c.key)
-	}
-	return txn.Set(c.key, c.value)
-}
-
 // openError gives the error of an operator's everyday mistake its name. Badger
 // has none for it and does not wrap the system's.
 func openError(dir string, err error) error {
@@ -360,6 +407,10 @@ func (w *waiting) add(batch *Batch) {
 		w.changes[string(c.key)] = c
 		w.size += c.size()
 	}
+}
+
+func (w *waiting) list() []change {
+	return slices.Collect(maps.Values(w.changes))
 }
 
 // between returns the changes of keys in [from, to), in no order.

@@ -11,9 +11,9 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// DefaultMemoryBytes is a memtable of which 15%, the most that Badger takes in
-// one transaction, is more than MaxBatchBytes.
-const DefaultMemoryBytes = 64 << 20
+// DefaultMemoryBytes keeps a node small. Badger takes at most 15% of it in one
+// transaction; a batch over 10% goes through the journal.
+const DefaultMemoryBytes = 16 << 20
 
 // options sets Badger up for one writer of many small values that must not lose
 // one, in a process of small memory. Values stay in the tree, because only then
@@ -38,7 +38,7 @@ func (c BadgerConfig) options(log *badgerLog) (badger.Options, error) {
 		WithValueLogFileSize(valueThreshold).
 		WithMemTableSize(memory).
 		WithNumMemtables(2).
-		WithBaseTableSize(8 << 20).
+		WithBaseTableSize(4 << 20).
 		WithBaseLevelSize(64 << 20).
 		WithNumLevelZeroTables(3).
 		WithNumCompactors(2).

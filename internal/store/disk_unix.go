@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// minFreeBytes is what must be free on the disk before a write: the largest
-// batch, and the tables that the memtables in flight become. Badger writes to
-// sparse files through memory maps, and the system answers such a write on a
+// minFreeBytes is what must be free on the disk before a write: room for the
+// largest batch twice, the memtables in flight and a compaction. Badger writes
+// to sparse files through memory maps, and the system answers such a write on a
 // full disk by killing the process; an error is better.
-const minFreeBytes = 3*DefaultMemoryBytes + MaxBatchBytes
+const minFreeBytes = 128 << 20
 
 func checkFreeSpace(dir string) error {
 	var fs syscall.Statfs_t

@@ -36,7 +36,7 @@ const (
 	MaxBatchBytes = 8 << 20
 	// MaxUnsyncedBytes bounds what may wait for the next sync. An unsynced
 	// Apply that would exceed it is written at once.
-	MaxUnsyncedBytes = 4 << 20
+	MaxUnsyncedBytes = 1 << 20
 	// MaxKeyBytes bounds one key.
 	MaxKeyBytes = 4 << 10
 	// MaxValueBytes bounds one value.
