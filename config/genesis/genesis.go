@@ -7,14 +7,15 @@ package genesis
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"weft/tangle"
 )
 
-// Genesis is genesis.json.
+// Genesis is genesis.json. A file has exactly the bytes that Bytes returns, so that sha256sum shows the network's ID.
 type Genesis struct {
-	Version   int           `json:"version"` // 1
+	Version   int           `json:"version"` // Version
 	Network   string        `json:"network"` // name: the origin of checkpoints is "weft/<network>"
 	Time      tangle.Time   `json:"time"`    // ms since 1970; no message is older
 	Members   []Member      `json:"members"`
@@ -49,8 +50,22 @@ func DefaultConsensus() Consensus {
 	return Consensus{GCRounds: 60, HorizonSeconds: 600, CheckpointMillis: 100, FreshCheckpointSeconds: 10}
 }
 
-// RoleValidator marks members whose nodes form the committee.
-const RoleValidator = "validator"
+// The roles of a member. A validator's node is part of the committee; the others are what plugins ask for.
+const (
+	RoleValidator = "validator"
+	RoleIssuer    = "issuer"
+	RoleReader    = "reader"
+	RoleAuditor   = "auditor"
+	RoleGovernor  = "governor"
+)
+
+// Roles are all roles there are.
+func Roles() []string {
+	return []string{RoleValidator, RoleIssuer, RoleReader, RoleAuditor, RoleGovernor}
+}
+
+// Version is the version of the file this program reads and of the protocol it speaks.
+const Version = 1
 
 // Committee is the keys of the validators in the order of genesis.
 func (g *Genesis) Committee() []tangle.Member {
@@ -65,12 +80,7 @@ func (g *Genesis) Committee() []tangle.Member {
 
 // Is says whether the member has a role.
 func (m Member) Is(role string) bool {
-	for _, r := range m.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.Roles, role)
 }
 
 // Quorum is n - f with f = (n-1)/3: for n = 3f+1 the usual 2f+1.
@@ -81,17 +91,3 @@ func (g *Genesis) ID() tangle.ID { return sha256.Sum256(g.Bytes()) }
 
 // Horizon is HorizonSeconds as a duration.
 func (c Consensus) Horizon() time.Duration { return time.Duration(c.HorizonSeconds) * time.Second }
-
-// Bytes is the canonical form: RFC 8785 for the subset used here (integers, plain strings).
-func (g *Genesis) Bytes() []byte {
-	b, err := json.Marshal(g)
-	if err != nil {
-		panic(err) // only plain data and raw messages that Parse has checked
-	}
-	var v any
-	if err := json.Unmarshal(b, &v); err != nil {
-		panic(err)
-	}
-	b, _ = json.Marshal(v) // maps marshal in key order
-	return b
-}
