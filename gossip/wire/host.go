@@ -309,20 +309,35 @@ func (h *Host) arrived(stream network.Stream) {
 		stream.Reset()
 		return
 	}
-	stream.SetDeadline(time.Now().Add(h.pace.setup))
-	offered := mss.NewMultistreamMuxer[protocol.ID]()
-	for _, id := range h.protocols {
-		offered.AddHandler(id, nil)
-	}
-	chosen, _, err := offered.Negotiate(stream)
+	l, err := h.link(member)
 	if err != nil {
 		stream.Reset()
 		return
 	}
-	stream.SetDeadline(time.Time{})
-	lane := Lane(slices.Index(h.protocols[:], chosen))
-	l, err := h.link(member)
+	lane, err := h.negotiate(stream)
+	if err != nil {
+		l.failSetup(err)
+	}
 	if err != nil || !l.accept(stream, lane) {
 		stream.Reset()
 	}
+}
+
+// negotiate reads which lane the peer asks for.
+func (h *Host) negotiate(stream network.Stream) (Lane, error) {
+	offered := mss.NewMultistreamMuxer[protocol.ID]()
+	for _, id := range h.protocols {
+		offered.AddHandler(id, nil)
+	}
+	other := false // the last one is asked for what no other matched
+	offered.AddHandlerWithFunc("", func(protocol.ID) bool { other = true; return false }, nil)
+	stream.SetDeadline(time.Now().Add(h.pace.setup))
+	chosen, _, err := offered.Negotiate(stream)
+	if err != nil && other {
+		return 0, errOtherNetwork
+	}
+	if err != nil {
+		return 0, err
+	}
+	return Lane(slices.Index(h.protocols[:], chosen)), stream.SetDeadline(time.Time{})
 }

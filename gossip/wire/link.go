@@ -200,6 +200,14 @@ func (l *link) dropped(now time.Time) error {
 	return nil
 }
 
+// failSetup keeps why the peer's stream could not be taken, for the dialler that waits for it.
+func (l *link) failSetup(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setupErr, l.lastErr = err, err
+	l.wake()
+}
+
 func (l *link) note(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -311,6 +319,7 @@ func (l *link) await(conn network.Conn) error {
 		case ready:
 			return nil
 		case !trying && setupErr != nil:
+			conn.Close()
 			return setupError(setupErr)
 		case !trying && conn.IsClosed():
 			return errRefused
@@ -331,7 +340,7 @@ func setupError(err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		return errOtherNetwork
-	case errors.Is(err, errSetup):
+	case errors.Is(err, errSetup), errors.Is(err, errOtherNetwork):
 		return err
 	}
 	return fmt.Errorf("%w (%w)", errRefused, err)

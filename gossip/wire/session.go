@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -162,7 +162,7 @@ func (s *session) read(lane Lane) error {
 			stream.SetReadDeadline(time.Now().Add(s.host.pace.idle))
 		}
 		frame, control, err := readFrame(buffer)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 			return errSilent
 		}
 		if err != nil {

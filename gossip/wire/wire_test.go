@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen; quick machines never wait.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 type received struct {
 	from  tangle.Member
@@ -142,16 +143,22 @@ func (n *node) wantChange(t testing.TB, peer tangle.Member, connected bool) {
 	}
 }
 
+// wantLog reads the log until a line holds all parts.
 func (n *node) wantLog(t testing.TB, parts ...string) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var seen []string
 	for {
-		line := next(t, n.logs, "a log line with "+strings.Join(parts, ", "))
-		missing := false
-		for _, part := range parts {
-			missing = missing || !strings.Contains(line, part)
-		}
-		if !missing {
-			return
+		select {
+		case line := <-n.logs:
+			seen = append(seen, line)
+			lacks := func(part string) bool { return !strings.Contains(line, part) }
+			if !slices.ContainsFunc(parts, lacks) {
+				return
+			}
+		case <-ctx.Done():
+			t.Fatalf("no log line holds %q; the last of %d are\n%s", parts, len(seen), strings.Join(seen[max(0, len(seen)-10):], ""))
 		}
 	}
 }
