@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"weft/client"
+)
+
+func newFollowCommand(s *shell) *cobra.Command {
+	var f client.FollowFilter
+	count := 0
+	c := &cobra.Command{
+		Use:   "follow",
+		Short: "print entries as they become final",
+		Long: `Prints every entry once it is final, in the order all members agree on, until
+Ctrl-C. When the connection breaks it goes on by itself where it was.
+
+The number at the start of a line is what --after takes to go on from there.
+--after 0 starts at the beginning of the ledger.`,
+		Example: `  weft follow --tag audit
+  weft follow --after 0 --count 100 --json > first-hundred.jsonl`,
+		RunE: func(c *cobra.Command, _ []string) error { return s.follow(c.Context(), f, count) },
+	}
+	c.Flags().StringVar(&f.Tag, "tag", "", "only entries with this tag")
+	c.Flags().StringVar(&f.Kind, "kind", "", "only entries of this kind")
+	c.Flags().StringVar(&f.After, "after", "", "go on after this event instead of starting now")
+	c.Flags().IntVar(&count, "count", 0, "end after this many entries; 0: never")
+	return c
+}
+
+func (s *shell) follow(ctx context.Context, f client.FollowFilter, count int) error {
+	if count < 0 {
+		return usage("--count %d: want 0 or more", count)
+	}
+	node, err := s.client(client.DefaultRetry())
+	if err != nil {
+		return err
+	}
+	if _, err := node.Node(ctx); err != nil {
+		return remote(node, err) // a wrong address must not look like a quiet ledger
+	}
+	seen := 0
+	err = node.Follow(ctx, f, func(e client.FinalEntry) error {
+		if err := s.showFinal(e); err != nil {
+			return err
+		}
+		if seen++; seen == count {
+			return errEnough
+		}
+		return nil
+	}, func(err error) { fmt.Fprintf(s.err, "weft: %s: connecting again\n", err) })
+	if errors.Is(err, errEnough) || ctx.Err() != nil {
+		return nil // as asked
+	}
+	return remote(node, err)
+}
+
+// errEnough ends follow after --count entries.
+var errEnough = errors.New("enough")
+
+func (s *shell) showFinal(e client.FinalEntry) error {
+	if s.json {
+		return s.printJSON(struct {
+			ID string `json:"id"`
+			client.FinalEntry
+		}{e.ID, e})
+	}
+	text := ""
+	if tag, body, ok := readTagged(e.Data); ok {
+		text = printable(body)
+		if tag != "" {
+			text = "[" + tag + "] " + text
+		}
+	} else {
+		text = printable(e.Data)
+	}
+	outcome := ""
+	if e.Code != "" {
+		outcome = " rejected: " + e.Code
+	}
+	_, err := fmt.Fprintf(s.out, "%s  %s  %s  %s%s  %s\n", e.ID, clock(&e.Time), e.EntryHash, e.Kind, outcome, text)
+	return err
+}
