@@ -92,7 +92,13 @@ Start here:
 
 // commands is the list of verbs, in the order of the help.
 func commands(s *shell) []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		newMessageCommand(s),
+		newFollowCommand(s),
+		newNodeCommand(s),
+		newPeersCommand(s),
+		newHealthCommand(s),
+	}
 }
 
 // checkArgs makes wrong arguments of any command below c a usage error, and a verb that only groups others say so.
