@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ type BadgerConfig struct {
 type Badger struct {
 	db               *badger.DB
 	dir              string
+	lock             *os.File
 	log              *badgerLog
 	transactionBytes int // at most as much in one transaction, as Batch.Size counts
 
@@ -58,23 +60,64 @@ func OpenBadger(c BadgerConfig) (*Badger, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := badger.OpenManaged(options)
+	lock, err := lockFolder(c.Dir)
 	if err != nil {
-		return nil, openError(c.Dir, err)
+		return nil, fmt.Errorf("opening data folder %s: %w", c.Dir, err)
 	}
 	b := &Badger{
-		db:               db,
 		dir:              c.Dir,
+		lock:             lock,
 		log:              log,
 		transactionBytes: int(options.MemTableSize / 10),
-		version:          db.MaxVersion(),
 		readers:          map[uint64]int{},
 	}
 	b.ended.L = &b.mu
-	if err := b.finishLarge(); err != nil {
-		return nil, errors.Join(openError(c.Dir, err), db.Close())
+	if err := b.open(options); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening data folder %s: %w", c.Dir, err), lock.Close())
 	}
 	return b, nil
+}
+
+func (b *Badger) open(options badger.Options) error {
+	if err := removeEmptyLogs(b.dir); err != nil {
+		return err
+	}
+	var err error
+	b.db, err = badger.OpenManaged(options)
+	if err != nil {
+		return err
+	}
+	b.version = b.db.MaxVersion()
+	if err := b.finishLarge(); err != nil {
+		return errors.Join(err, b.db.Close())
+	}
+	return nil
+}
+
+// removeEmptyLogs removes log files of no bytes. Badger leaves one behind when it
+// is killed between making and sizing a log, or between emptying and removing it,
+// and then refuses to open the folder.
+func removeEmptyLogs(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if extension := filepath.Ext(file.Name()); extension != ".mem" && extension != ".vlog" {
+			continue
+		}
+		info, err := file.Info()
+		if err != nil {
+			return err
+		}
+		if info.Size() > 0 {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, file.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *Badger) Get(key []byte) ([]byte, error) {
@@ -142,7 +185,7 @@ func (b *Badger) Close() error {
 		b.ended.Wait()
 	}
 	b.mu.Unlock()
-	return errors.Join(err, b.db.Close())
+	return errors.Join(err, b.db.Close(), b.lock.Close())
 }
 
 // RunGC gives back the space of values that Badger keeps outside its tree, from
@@ -349,18 +392,16 @@ func (b *Badger) scanAt(version uint64, keys span, waiting []change, visit func(
 	defer disk.Close()
 	for disk.Seek(keys.from); disk.Valid() && keys.beforeEnd(disk.Item().Key()); disk.Next() {
 		item := disk.Item()
-		goOn, overwritten := true, false
-		for goOn && len(waiting) > 0 && bytes.Compare(waiting[0].key, item.Key()) <= 0 {
-			overwritten = bytes.Equal(waiting[0].key, item.Key())
-			goOn = waiting[0].visit(visit)
-			waiting = waiting[1:]
-		}
-		if !goOn {
+		upTo := countUpTo(waiting, item.Key())
+		if !visitAll(waiting[:upTo], visit) {
 			return nil
 		}
+		overwritten := upTo > 0 && bytes.Equal(waiting[upTo-1].key, item.Key())
+		waiting = waiting[upTo:]
 		if overwritten {
 			continue
 		}
+		goOn := false
 		err := item.Value(func(value []byte) error {
 			goOn = visit(item.Key(), value)
 			return nil
@@ -372,21 +413,8 @@ func (b *Badger) scanAt(version uint64, keys span, waiting []change, visit func(
 			return nil
 		}
 	}
-	for _, c := range waiting {
-		if !c.visit(visit) {
-			return nil
-		}
-	}
+	visitAll(waiting, visit)
 	return nil
-}
-
-// openError gives the error of an operator's everyday mistake its name. Badger
-// has none for it and does not wrap the system's.
-func openError(dir string, err error) error {
-	if strings.Contains(err.Error(), "Cannot acquire directory lock") {
-		return fmt.Errorf("%w: %s", ErrLocked, dir)
-	}
-	return fmt.Errorf("opening data folder %s: %w", dir, err)
 }
 
 // waiting is what was applied without sync and is not on disk: by key, the last
@@ -424,9 +452,23 @@ func (w *waiting) between(from, to []byte) []change {
 	return found
 }
 
-// visit shows a change as the key it leaves behind, if it leaves one.
-func (c change) visit(visit func(key, value []byte) bool) bool {
-	return c.deleted || visit(c.key, c.value)
+// countUpTo counts the changes, in key order, of keys up to and with key.
+func countUpTo(changes []change, key []byte) int {
+	n := 0
+	for n < len(changes) && bytes.Compare(changes[n].key, key) <= 0 {
+		n++
+	}
+	return n
+}
+
+// visitAll visits the keys that changes leave behind until visit returns false.
+func visitAll(changes []change, visit func(key, value []byte) bool) bool {
+	for _, c := range changes {
+		if !c.deleted && !visit(c.key, c.value) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c change) copyValue() ([]byte, error) {

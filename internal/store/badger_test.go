@@ -65,6 +65,27 @@ func TestBadgerRefusesBadConfig(t *testing.T) {
 	}
 }
 
+// TestEmptyLogsDoNotKeepAStoreShut is a kill while Badger makes or removes a log.
+func TestEmptyLogsDoNotKeepAStoreShut(t *testing.T) {
+	s := openBadger(t, t.TempDir())
+	var batch store.Batch
+	batch.Set([]byte("a"), []byte("1"))
+	if err := s.Apply(&batch, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"00001.mem", "00077.mem", "000099.vlog"} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := openBadger(t, s.dir).Get([]byte("a")); err != nil || string(got) != "1" {
+		t.Errorf("Get: got %q, %v, want 1", got, err)
+	}
+}
+
 func TestBadgerVerify(t *testing.T) {
 	s := openBadger(t, t.TempDir())
 	var batch store.Batch
@@ -102,6 +123,9 @@ const (
 	// crashEntries is the size of each batch of the crash test, large enough for
 	// a kill to fall into the middle of one.
 	crashEntries = 300
+	// largeEvery makes each fifth batch too large for one transaction. A kill
+	// after the fourth falls into the fifth.
+	largeEvery = 5
 )
 
 // TestKillLosesNothingAcknowledged kills a process that writes, several times
@@ -110,8 +134,12 @@ const (
 func TestKillLosesNothingAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	next := uint64(1)
-	for _, acknowledgements := range []uint64{1, 7, 40, 15} {
-		acknowledged := killAfter(t, dir, next, next+acknowledgements-1)
+	for _, residue := range []uint64{largeEvery - 1, 1, largeEvery - 1, 2} {
+		last := next + 10
+		for last%largeEvery != residue {
+			last++
+		}
+		acknowledged := killAfter(t, dir, next, last)
 		s := openBadger(t, dir)
 		next = wholeBatches(t, s)
 		if next <= acknowledged {
@@ -143,10 +171,9 @@ func TestCrashChild(t *testing.T) {
 	}
 }
 
-// crashValueBytes makes each fifth batch too large for one transaction.
 func crashValueBytes(n uint64) int {
-	if n%5 == 0 {
-		return 8 << 10
+	if n%largeEvery == 0 {
+		return 10 << 10
 	}
 	return 100
 }

@@ -24,7 +24,8 @@ const (
 	PrefixAuthor Prefix = 'Q'
 	// PrefixPosition: position u64 -> message ID.
 	PrefixPosition Prefix = 'P'
-	// PrefixEntry: entry hash (32) -> position u64, index in the message u16.
+	// PrefixEntry: entry hash (32), message ID (32) -> index in the message u16. One entry
+	// stands in several messages if it was sealed anew.
 	PrefixEntry Prefix = 'E'
 	// PrefixHash: index u64 of a stored hash of the log's Merkle tree (as
 	// sumdb/tlog numbers them) -> the hash (32).
@@ -34,7 +35,9 @@ const (
 	// PrefixCheckpoint: commit index u64 -> the checkpoint made there and the
 	// signatures collected for it so far.
 	PrefixCheckpoint Prefix = 'K'
-	// PrefixCertified: log size u64 -> certified checkpoint, a signed note.
+	// PrefixChild: message ID (32), ID of a message that has it as a parent (32) -> nothing.
+	PrefixChild Prefix = 'D'
+	// PrefixCertified: log size u64, commit index u64 -> certified checkpoint, a signed note.
 	PrefixCertified Prefix = 'Z'
 	// PrefixOutbox: submission number u64 -> an entry this node has promised to
 	// publish and that is not final yet.

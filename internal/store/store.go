@@ -79,11 +79,12 @@ type Store interface {
 // none can follow, so that Scan(prefix, PrefixEnd(prefix), ...) visits exactly
 // these.
 func PrefixEnd(prefix []byte) []byte {
-	end := bytes.TrimRight(prefix, "\xff")
-	if len(end) == 0 {
-		return nil
+	for n := len(prefix); n > 0; n-- {
+		if prefix[n-1] < 0xff {
+			end := bytes.Clone(prefix[:n])
+			end[n-1]++
+			return end
+		}
 	}
-	end = bytes.Clone(end)
-	end[len(end)-1]++
-	return end
+	return nil
 }

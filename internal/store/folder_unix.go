@@ -3,7 +3,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -22,4 +25,24 @@ func checkFreeSpace(dir string) error {
 		return fmt.Errorf("%w: %d MiB free for %s, %d needed", ErrDiskFull, free>>20, dir, minFreeBytes>>20)
 	}
 	return nil
+}
+
+// lockFolder makes the folder and holds it until the returned file is closed, at
+// the latest by the end of the process.
+func lockFolder(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(dir, "INUSE"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return file, nil
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	return nil, errors.Join(err, file.Close())
 }
