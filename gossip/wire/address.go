@@ -65,7 +65,7 @@ func hostPort(s string) (string, error) {
 // parseAddrs reads the addresses of a peer. A trailing /p2p/<peer ID> must be the peer's own.
 func parseAddrs(p Peer) ([]ma.Multiaddr, error) {
 	if len(p.Addrs) > MaxAddrs {
-		return nil, errAddrCount
+		return nil, fmt.Errorf("more than %d addresses", MaxAddrs)
 	}
 	var addrs []ma.Multiaddr
 	for _, text := range p.Addrs {

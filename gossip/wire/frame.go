@@ -15,8 +15,9 @@ const (
 	ping uint32 = 0xffff_ffff
 	pong uint32 = 0xffff_fffe
 
-	// firstChunk is what a length prefix alone can make the reader allocate; more follows only as bytes arrive.
-	firstChunk = 16 << 10
+	// firstChunk is what a length prefix alone can make the reader allocate; more follows only as bytes arrive. The
+	// largest message of the ledger fits, so that only batches are read in steps.
+	firstChunk = 64 << 10
 )
 
 // readFrame returns the next frame, or a control word and no frame. A length outside the bounds is errFault; an end

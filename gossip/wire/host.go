@@ -87,15 +87,16 @@ func (h *Host) Run(ctx context.Context) error {
 	for _, l := range h.allLinks() {
 		h.startDialler(l)
 	}
-	if h.config.MDNS {
-		stop, err := h.discover()
-		if err != nil {
-			return errors.Join(err, h.close())
-		}
-		defer stop()
+	if !h.config.MDNS {
+		<-ctx.Done()
+		return h.close()
+	}
+	stop, err := h.discover()
+	if err != nil {
+		return errors.Join(err, h.close())
 	}
 	<-ctx.Done()
-	return h.close()
+	return errors.Join(stop(), h.close())
 }
 
 func (h *Host) close() error {
@@ -123,6 +124,7 @@ func (h *Host) AddPeer(p Peer) error {
 		return err
 	}
 	l.addAddrs(addrs)
+	l.retry()
 	h.mu.Lock()
 	started := h.started
 	h.mu.Unlock()

@@ -71,7 +71,7 @@ func (l *link) info() PeerInfo {
 	return info
 }
 
-func (c *laneCount64) info() LaneInfo {
+func (c *laneCounters) info() LaneInfo {
 	return LaneInfo{
 		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Dropped: c.dropped.Load(),

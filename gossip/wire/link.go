@@ -27,10 +27,11 @@ type link struct {
 	member  tangle.Member
 	id      peer.ID
 	changed chan struct{} // capacity 1: the dialler should look again
-	lanes   [laneCount]laneCount64
+	lanes   [laneCount]laneCounters
 
 	mu       sync.Mutex
-	addrs    []ma.Multiaddr
+	addrs    []ma.Multiaddr // given by the operator or the ledger
+	found    []ma.Multiaddr // by local discovery, last announcement
 	dialler  bool
 	session  *session // being set up or ready
 	ready    bool     // the session has its four streams
@@ -43,8 +44,8 @@ type link struct {
 	lastErr  error
 }
 
-// laneCount64 counts what went over one lane, over all connections.
-type laneCount64 struct {
+// laneCounters counts what went over one lane, over all connections.
+type laneCounters struct {
 	framesIn, framesOut, bytesIn, bytesOut, dropped atomic.Uint64
 }
 
@@ -83,6 +84,13 @@ func (l *link) addAddrs(addrs []ma.Multiaddr) {
 		}
 	}
 	l.addrs = addrs[:min(len(addrs), MaxAddrs)]
+}
+
+// setFound replaces what local discovery said before; it never displaces given addresses.
+func (l *link) setFound(addrs []ma.Multiaddr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found = addrs[:min(len(addrs), MaxAddrs)]
 }
 
 // lead takes a new connection of a pair that this host leads: it becomes the session, unless a live one exists.
@@ -241,7 +249,7 @@ func (l *link) retry() {
 func (l *link) claimDialler() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dialler || len(l.addrs) == 0 {
+	if l.dialler || len(l.addrs)+len(l.found) == 0 {
 		return false
 	}
 	l.dialler = true
@@ -293,7 +301,7 @@ func (l *link) sleep(d time.Duration) {
 // dial makes one attempt over all addresses and waits until the pair has its streams.
 func (l *link) dial() error {
 	l.mu.Lock()
-	addrs := slices.Clone(l.addrs)
+	addrs := slices.Concat(l.addrs, l.found)
 	l.setupErr = nil
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(l.host.life, l.host.pace.dial)

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
@@ -17,7 +16,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
@@ -50,42 +48,36 @@ const (
 // address, version or protocol is told to anybody), no relay, no hole punching, no NAT mapping, no ping service.
 type transports struct {
 	*swarm.Swarm
-	under []io.Closer // what the swarm stands on, in the order opened
+	key    crypto.PrivKey
+	limits network.ResourceManager
+	gate   connmgr.ConnectionGater
+	pace   pace
+	under  []io.Closer // what the swarm stands on, in the order opened
 }
 
 // openTransports listens on all addresses or fails. The caller closes what it returns.
 func openTransports(c *Config, gate connmgr.ConnectionGater, p pace) (_ *transports, err error) {
-	t := &transports{}
+	t := &transports{gate: gate, pace: p}
 	defer func() {
 		if err != nil {
 			t.close()
 		}
 	}()
-	key, id, err := identity(c.Key)
-	if err != nil {
-		return nil, err
+	if t.key, err = crypto.UnmarshalEd25519PrivateKey(c.Key); err != nil {
+		return nil, fmt.Errorf("node key: %w", err)
 	}
-	limits, err := resourceLimits()
-	if err != nil {
+	if t.limits, err = resourceLimits(); err != nil {
 		return nil, fmt.Errorf("resource limits: %w", err)
 	}
-	t.under = append(t.under, limits)
-	book, err := pstoremem.NewPeerstore()
-	if err != nil {
-		return nil, fmt.Errorf("peer book: %w", err)
-	}
-	t.under = append(t.under, book)
-	if err := errors.Join(book.AddPrivKey(id, key), book.AddPubKey(id, key.GetPublic())); err != nil {
-		return nil, fmt.Errorf("peer book: %w", err)
-	}
-	if t.Swarm, err = newSwarm(id, book, limits, gate, p); err != nil {
+	t.under = append(t.under, t.limits)
+	if err := t.openSwarm(); err != nil {
 		return nil, fmt.Errorf("swarm: %w", err)
 	}
-	if err := t.addTCP(key, c.PSK, limits, gate, p); err != nil {
+	if err := t.addTCP(c.PSK); err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
 	if len(c.PSK) == 0 {
-		if err := t.addQUIC(key, limits, gate); err != nil {
+		if err := t.addQUIC(); err != nil {
 			return nil, fmt.Errorf("quic: %w", err)
 		}
 	}
@@ -103,47 +95,48 @@ func (t *transports) close() error {
 	return errors.Join(faults...)
 }
 
-func identity(key ed25519.PrivateKey) (crypto.PrivKey, peer.ID, error) {
-	private, err := crypto.UnmarshalEd25519PrivateKey(key)
+func (t *transports) openSwarm() error {
+	id, err := peer.IDFromPrivateKey(t.key)
 	if err != nil {
-		return nil, "", fmt.Errorf("node key: %w", err)
+		return err
 	}
-	id, err := peer.IDFromPrivateKey(private)
+	book, err := pstoremem.NewPeerstore()
 	if err != nil {
-		return nil, "", fmt.Errorf("node key: %w", err)
+		return err
 	}
-	return private, id, nil
-}
-
-func newSwarm(id peer.ID, book peerstore.Peerstore, limits network.ResourceManager, gate connmgr.ConnectionGater, p pace) (*swarm.Swarm, error) {
-	return swarm.NewSwarm(id, book, eventbus.NewBus(),
-		swarm.WithConnectionGater(gate),
-		swarm.WithResourceManager(limits),
-		swarm.WithDialTimeout(p.setup),
-		swarm.WithDialTimeoutLocal(p.setup),
+	t.under = append(t.under, book)
+	if err := errors.Join(book.AddPrivKey(id, t.key), book.AddPubKey(id, t.key.GetPublic())); err != nil {
+		return err
+	}
+	t.Swarm, err = swarm.NewSwarm(id, book, eventbus.NewBus(),
+		swarm.WithConnectionGater(t.gate),
+		swarm.WithResourceManager(t.limits),
+		swarm.WithDialTimeout(t.pace.setup),
+		swarm.WithDialTimeoutLocal(t.pace.setup),
 		// Black-hole detectors are for public networks: they would stop dialling a member that was down for a day.
 		swarm.WithUDPBlackHoleSuccessCounter(nil),
 		swarm.WithIPv6BlackHoleSuccessCounter(nil),
 	)
+	return err
 }
 
-func (t *transports) addTCP(key crypto.PrivKey, psk []byte, limits network.ResourceManager, gate connmgr.ConnectionGater, p pace) error {
+func (t *transports) addTCP(psk []byte) error {
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: muxer()}}
-	overTLS, err := tls.New(tls.ID, key, muxers)
+	overTLS, err := tls.New(tls.ID, t.key, muxers)
 	if err != nil {
 		return err
 	}
-	overNoise, err := noise.New(noise.ID, key, muxers)
+	overNoise, err := noise.New(noise.ID, t.key, muxers)
 	if err != nil {
 		return err
 	}
 	// TLS first: AES-GCM in hardware costs less than noise's ChaCha20.
-	up, err := upgrader.New([]sec.SecureTransport{overTLS, overNoise}, muxers, psk, limits, gate, upgrader.WithAcceptTimeout(p.setup))
+	up, err := upgrader.New([]sec.SecureTransport{overTLS, overNoise}, muxers, psk, t.limits, t.gate, upgrader.WithAcceptTimeout(t.pace.setup))
 	if err != nil {
 		return err
 	}
 	// Without SO_REUSEPORT a second process on the same port is an error and not a silent rival.
-	tr, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(p.setup))
+	tr, err := tcp.NewTCPTransport(up, t.limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(t.pace.setup))
 	if err != nil {
 		return err
 	}
@@ -160,20 +153,20 @@ func muxer() *yamux.Transport {
 	return (*yamux.Transport)(&config)
 }
 
-func (t *transports) addQUIC(key crypto.PrivKey, limits network.ResourceManager, gate connmgr.ConnectionGater) error {
+func (t *transports) addQUIC() error {
 	var reset quicgo.StatelessResetKey
 	var token quicgo.TokenGeneratorKey
-	if err := errors.Join(derive(key, "weft quic stateless reset", reset[:]), derive(key, "weft quic token", token[:])); err != nil {
+	if err := errors.Join(derive(t.key, "weft quic stateless reset", reset[:]), derive(t.key, "weft quic token", token[:])); err != nil {
 		return err
 	}
 	sockets, err := quicreuse.NewConnManager(reset, token,
-		quicreuse.ConnContext(limitQUIC(limits)),
-		quicreuse.VerifySourceAddress(func(addr net.Addr) bool { return limits.VerifySourceAddress(addr) }))
+		quicreuse.ConnContext(limitQUIC(t.limits)),
+		quicreuse.VerifySourceAddress(func(addr net.Addr) bool { return t.limits.VerifySourceAddress(addr) }))
 	if err != nil {
 		return err
 	}
 	t.under = append(t.under, sockets)
-	tr, err := quic.NewTransport(key, sockets, nil, gate, limits)
+	tr, err := quic.NewTransport(t.key, sockets, nil, t.gate, t.limits)
 	if err != nil {
 		return err
 	}

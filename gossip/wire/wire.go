@@ -84,7 +84,6 @@ var (
 	errReplaced     = errors.New("peer opened a newer connection")
 	errDropped      = errors.New("dropped")
 	errNotMember    = errors.New("not in the member set")
-	errClosing      = errors.New("host is closing")
 	errSetup        = errors.New("streams were not opened in time")
 	errRefused      = errors.New("peer closed the connection after the handshake: does its member set hold this key?")
 	errTooMany      = errors.New("too many peers")
@@ -92,7 +91,6 @@ var (
 	errNoAnswer     = errors.New("no answer on any address")
 	errOtherNetwork = errors.New("peer serves another network")
 	errOtherKey     = errors.New("another key answers at this address")
-	errAddrCount    = fmt.Errorf("more than %d addresses", MaxAddrs)
 	errNotEd25519   = errors.New("peer ID is not an Ed25519 key")
 )
 

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/goleak"
 
 	"weft/tangle"
@@ -600,6 +601,26 @@ func TestOpenThatIsNeverServed(t *testing.T) {
 	}
 }
 
+// What discovery reports is dialled for members only, and only inside the local network.
+func TestFoundPeerIsDialled(t *testing.T) {
+	a, b := newNode(1), newNode(2)
+	a.config.Allowed = func(m tangle.Member) bool { return m == memberOf(b.config.Key) }
+	a.start(t)
+	b.start(t)
+	handle := found{a.Host}.HandlePeerFound
+	handle(peer.AddrInfo{ID: b.net.LocalPeer(), Addrs: []ma.Multiaddr{ma.StringCast("/ip4/8.8.8.8/tcp/1")}})
+	stranger, _ := PeerIDOf(memberOf(testKey(3)))
+	handle(peer.AddrInfo{ID: stranger, Addrs: b.net.ListenAddresses()})
+	for _, l := range a.allLinks() {
+		if l.dialler {
+			t.Errorf("dials %s", l.member.Short())
+		}
+	}
+	handle(peer.AddrInfo{ID: b.net.LocalPeer(), Addrs: b.net.ListenAddresses()})
+	a.wantChange(t, b.self, true)
+	b.wantChange(t, a.self, true)
+}
+
 func TestBusyPortIsAnError(t *testing.T) {
 	a := newNode(1).start(t)
 	b := newNode(2)
@@ -690,5 +711,3 @@ func BenchmarkSend(b *testing.B) {
 		})
 	}
 }
-
-var _ io.Writer = lines(nil)
