@@ -120,6 +120,18 @@ func (e *Engine) Highest() tangle.Round { return e.highest }
 // Decided is the round up to which every slot is decided.
 func (e *Engine) Decided() tangle.Round { return e.decided }
 
+// Witnesses are the witnesses of the rounds kept in memory, by round.
+func (e *Engine) Witnesses() (list []*tangle.Message) {
+	for r := e.lowest; r <= e.highest; r++ {
+		for author := range e.config.Committee {
+			for _, w := range e.variants(r, author) {
+				list = append(list, w.vertex.Message)
+			}
+		}
+	}
+	return list
+}
+
 // Leader is the validator whose witness of round r can be committed.
 func (e *Engine) Leader(r tangle.Round) int { return e.leaders[int(r)%len(e.leaders)] }
 

@@ -76,6 +76,7 @@ type EventKind uint8
 // The kinds of events. They feed dashboards, streams and metrics; nothing inside the core listens to them.
 const (
 	EventAttached   EventKind = 1 + iota // Message was attached
+	EventOrdered                         // Message got Position in Commit
 	EventCommitted                       // Commit ordered up to Position (exclusive)
 	EventFinal                           // the certified checkpoint of size Position covers everything below
 	EventEquivocate                      // Message conflicts with another of its author

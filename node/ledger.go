@@ -2,14 +2,23 @@ package node
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
 
+	"golang.org/x/mod/sumdb/tlog"
+
+	"weft/config/genesis"
+	"weft/internal/store"
+	"weft/plugins"
+	"weft/receipt"
 	"weft/tangle"
 )
 
 // Status is how far an entry or message has come.
 type Status string
 
-// The statuses of api.md, section 3.
+// The statuses of api.md, section 3, and expired for messages that fell below the horizon.
 const (
 	StatusPending Status = "pending"
 	StatusOrdered Status = "ordered"
@@ -17,8 +26,11 @@ const (
 	StatusExpired Status = "expired"
 )
 
-// ErrUnknown says that the ledger does not hold what was asked for.
-var ErrUnknown = errors.New("unknown")
+// Errors of reads.
+var (
+	ErrUnknown  = errors.New("unknown")
+	ErrNotFinal = errors.New("not covered by a certified checkpoint yet")
+)
 
 // Head is how far this node's ledger has come.
 type Head struct {
@@ -66,12 +78,297 @@ type CommitRecord struct {
 	Digest   tangle.Hash     // hash chain over commits
 }
 
-// CheckpointRecord is a checkpoint, certified or not yet.
+// CheckpointRecord is a certified checkpoint.
 type CheckpointRecord struct {
-	Commit    uint64
-	Size      uint64
-	Text      []byte // the note's text
-	Note      []byte // signed note with at least a quorum of signatures; nil if not certified
-	Signers   []tangle.Member
-	Certified bool
+	Commit  uint64
+	Size    uint64
+	Time    tangle.Time // commit time
+	Note    []byte      // signed note with at least a quorum of signatures
+	Signers []tangle.Member
+	receipt.Checkpoint
+}
+
+// Ledger reads what this node has made durable. It is safe for concurrent use.
+type Ledger struct {
+	genesis *genesis.Genesis
+	codec   tangle.Codec
+	store   store.Store
+	current atomic.Pointer[Head]
+}
+
+// OpenLedger returns the ledger in a store; its Head is zero until a Core has opened the same store.
+func OpenLedger(g *genesis.Genesis, s store.Store) *Ledger {
+	l := &Ledger{genesis: g, codec: tangle.Codec{Network: g.ID(), Limits: g.Limits}, store: s}
+	l.setHead(Head{})
+	return l
+}
+
+// Head is how far the ledger has come.
+func (l *Ledger) Head() Head { return *l.current.Load() }
+
+// Network is the network's ID.
+func (l *Ledger) Network() tangle.ID { return l.codec.Network }
+
+func (l *Ledger) setHead(h Head) { l.current.Store(&h) }
+
+// Message returns an attached message and what the order said of it.
+func (l *Ledger) Message(id tangle.ID) (*tangle.Message, Settled, error) {
+	m, err := l.message(id)
+	if err != nil {
+		return nil, Settled{}, err
+	}
+	settled, err := l.settled(id)
+	return m, settled, err
+}
+
+// Children returns messages that have id as a parent.
+func (l *Ledger) Children(id tangle.ID, limit int) (ids []tangle.ID, err error) {
+	prefix := store.Key(store.PrefixChild, id[:])
+	err = l.store.Scan(prefix, store.PrefixEnd(prefix), func(key, _ []byte) bool {
+		ids = append(ids, tangle.ID(key[len(prefix):]))
+		return len(ids) < limit
+	})
+	return ids, err
+}
+
+// AtPosition returns the message at a position.
+func (l *Ledger) AtPosition(p tangle.Position) (tangle.ID, error) {
+	b, err := l.get(store.Key(store.PrefixPosition, store.U64(uint64(p))))
+	if err != nil {
+		return tangle.ID{}, err
+	}
+	return tangle.ID(b), nil
+}
+
+// Entry finds an entry by its hash, pending ones too. If it stands in several messages (sealed anew after one expired),
+// the one with the lowest position counts, then one that waits.
+func (l *Ledger) Entry(h tangle.Hash) (best EntryRecord, err error) {
+	prefix := store.Key(store.PrefixEntry, h[:])
+	type place struct {
+		id    tangle.ID
+		index int
+	}
+	var places []place
+	err = l.store.Scan(prefix, store.PrefixEnd(prefix), func(key, value []byte) bool {
+		r := record{b: value}
+		places = append(places, place{tangle.ID(key[len(prefix):]), int(r.u16())})
+		return len(places) < maxPlaces
+	})
+	if err != nil {
+		return best, err
+	}
+	for _, p := range places {
+		m, settled, err := l.Message(p.id)
+		if err != nil {
+			return best, err
+		}
+		if best.Message == nil || better(settled, best.Settled) {
+			best = EntryRecord{Entry: m.Entries[p.index], Message: m, Index: p.index, Settled: settled}
+		}
+	}
+	if best.Message == nil {
+		return best, ErrUnknown
+	}
+	return best, nil
+}
+
+// maxPlaces bounds the messages looked at for one entry hash.
+const maxPlaces = 64
+
+func better(a, b Settled) bool {
+	rank := map[Status]int{StatusFinal: 0, StatusOrdered: 0, StatusPending: 1, StatusExpired: 2}
+	if rank[a.Status] != rank[b.Status] {
+		return rank[a.Status] < rank[b.Status]
+	}
+	return rank[a.Status] == 0 && a.Position < b.Position
+}
+
+// Receipt builds the offline proof of an entry; ErrNotFinal while no certified checkpoint covers it.
+func (l *Ledger) Receipt(h tangle.Hash) ([]byte, error) {
+	rec, err := l.Entry(h)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Settled.Status != StatusFinal {
+		return nil, ErrNotFinal
+	}
+	cp, err := l.covering(uint64(rec.Settled.Position) + 1)
+	if err != nil {
+		return nil, err
+	}
+	path, err := tlog.ProveRecord(int64(cp.Size), int64(rec.Settled.Position), tlog.HashReaderFunc(l.hashes))
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	return receipt.Build(receipt.Parts{
+		Entry: rec.Entry, Index: rec.Index, Header: rec.Message.HeaderBytes(), Signature: rec.Message.Signature,
+		EntryPath: rec.Message.EntryPath(rec.Index), Position: rec.Settled.Position,
+		Leaf:    receipt.Leaf(rec.Settled.Position, rec.Message.ID, rejected(rec.Settled.Codes)),
+		LogPath: hashesOf(path), Note: cp.Note, Network: l.codec.Network,
+	})
+}
+
+// Commit returns the nth commit, from 1.
+func (l *Ledger) Commit(n uint64) (CommitRecord, error) {
+	b, err := l.get(store.Key(store.PrefixCommit, store.U64(n)))
+	if err != nil {
+		return CommitRecord{}, err
+	}
+	return parseCommit(n, b)
+}
+
+// Checkpoint returns the first certified checkpoint of a size.
+func (l *Ledger) Checkpoint(size uint64) (CheckpointRecord, error) {
+	cp, err := l.covering(size)
+	if err == nil && cp.Size != size {
+		err = ErrUnknown
+	}
+	return cp, err
+}
+
+// LatestCheckpoint returns the newest certified checkpoint.
+func (l *Ledger) LatestCheckpoint() (CheckpointRecord, error) {
+	list, err := l.certified(uint64(l.Head().Final), 1<<16)
+	if err != nil || len(list) == 0 {
+		return CheckpointRecord{}, errors.Join(err, ErrUnknown)
+	}
+	return list[len(list)-1], nil
+}
+
+// Checkpoints returns up to limit certified checkpoints of at least the given size, ascending by size and commit.
+func (l *Ledger) Checkpoints(from uint64, limit int) ([]CheckpointRecord, error) {
+	return l.certified(from, limit)
+}
+
+// Tile returns a hash tile in the C2SP tlog-tiles layout; only full width or what a certified checkpoint covers exists.
+func (l *Ledger) Tile(level int, n int64, width int) ([]byte, error) {
+	t := tlog.Tile{H: tileHeight, L: level, N: n, W: width}
+	if !l.tileExists(level, n, width) {
+		return nil, ErrUnknown
+	}
+	return tlog.ReadTileData(t, tlog.HashReaderFunc(l.hashes))
+}
+
+// EntryBundle returns the leaves n*256 .. n*256+width-1, each with its length as u16.
+func (l *Ledger) EntryBundle(n int64, width int) ([]byte, error) {
+	if !l.tileExists(0, n, width) {
+		return nil, ErrUnknown
+	}
+	var out []byte
+	for i := range int64(width) {
+		leaf, err := l.leaf(tangle.Position(n<<tileHeight + i))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, byte(len(leaf)>>8), byte(len(leaf)))
+		out = append(out, leaf...)
+	}
+	return out, nil
+}
+
+// PluginView reads a plugin's durable state.
+func (l *Ledger) PluginView(name string) plugins.View { return storeView{statePrefix(name), l.store} }
+
+// tileHeight is the height of tiles in C2SP tlog-tiles.
+const tileHeight = 8
+
+func (l *Ledger) tileExists(level int, n int64, width int) bool {
+	if level < 0 || level > 63/tileHeight || n < 0 || width < 1 || width > 1<<tileHeight || n >= 1<<40 {
+		return false
+	}
+	leaves := int64(l.Head().Final) >> (tileHeight * level)
+	return n<<tileHeight+int64(width) <= leaves
+}
+
+func (l *Ledger) leaf(p tangle.Position) ([]byte, error) {
+	id, err := l.AtPosition(p)
+	if err != nil {
+		return nil, err
+	}
+	settled, err := l.settled(id)
+	return receipt.Leaf(p, id, rejected(settled.Codes)), err
+}
+
+func (l *Ledger) covering(size uint64) (CheckpointRecord, error) {
+	list, err := l.certified(size, 1)
+	if err != nil || len(list) == 0 {
+		return CheckpointRecord{}, errors.Join(err, ErrNotFinal)
+	}
+	return list[0], nil
+}
+
+func (l *Ledger) certified(size uint64, limit int) (list []CheckpointRecord, err error) {
+	end := store.PrefixEnd([]byte{byte(store.PrefixCertified)})
+	var fault error
+	err = l.store.Scan(store.Key(store.PrefixCertified, store.U64(size)), end, func(_, value []byte) bool {
+		r := record{b: value}
+		mark := r.mark()
+		note := slices.Clone(r.b)
+		cp, signers, err := receipt.OpenNote(l.genesis, note)
+		if err != nil {
+			fault = fmt.Errorf("%w: certified checkpoint of size %d: %w", errRecord, mark.size, err)
+			return false
+		}
+		list = append(list, CheckpointRecord{mark.commit, mark.size, mark.time, note, signers, cp})
+		return len(list) < limit
+	})
+	return list, errors.Join(err, fault)
+}
+
+func (l *Ledger) message(id tangle.ID) (*tangle.Message, error) {
+	b, err := l.get(store.Key(store.PrefixMessage, id[:]))
+	if err != nil {
+		return nil, err
+	}
+	m, err := l.codec.ParseStored(b)
+	if err == nil && m.ID != id {
+		err = errRecord
+	}
+	if err != nil {
+		return nil, fmt.Errorf("message %s: %w", id, err)
+	}
+	return m, nil
+}
+
+func (l *Ledger) settled(id tangle.ID) (Settled, error) {
+	b, err := l.get(store.Key(store.PrefixSettled, id[:]))
+	if errors.Is(err, ErrUnknown) {
+		return Settled{Status: StatusPending}, nil
+	}
+	if err != nil {
+		return Settled{}, err
+	}
+	t, err := parseSettled(b)
+	if t.Status == StatusOrdered && t.Position < l.Head().Final {
+		t.Status = StatusFinal
+	}
+	return t, err
+}
+
+func (l *Ledger) get(key []byte) ([]byte, error) {
+	b, err := l.store.Get(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrUnknown
+	}
+	return b, err
+}
+
+func (l *Ledger) hashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, at := range indexes {
+		b, err := l.get(store.Key(store.PrefixHash, store.U64(uint64(at))))
+		if err != nil {
+			return nil, fmt.Errorf("stored hash %d: %w", at, err)
+		}
+		copy(out[i][:], b)
+	}
+	return out, nil
+}
+
+func hashesOf(path []tlog.Hash) []tangle.Hash {
+	out := make([]tangle.Hash, len(path))
+	for i := range path {
+		out[i] = tangle.Hash(path[i])
+	}
+	return out
 }

@@ -1,8 +1,11 @@
 package tangle
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Facts are what the attach rules need to know of a parent; they outlive the vertex.
@@ -53,7 +56,7 @@ type Graph struct {
 	parked   map[ID]*parked
 	waiting  map[ID][]ID // unknown parent -> parked children
 	queue    []ID        // parked in order of arrival, with leftovers of those gone
-	bytes    int         // parked
+	size     int         // bytes parked
 }
 
 type parked struct {
@@ -111,16 +114,19 @@ func (g *Graph) Parked(id ID) bool { return g.parked[id] != nil }
 func (g *Graph) Len() int       { return len(g.vertices) }
 func (g *Graph) ParkedLen() int { return len(g.parked) }
 
-// Next is the attach number the next vertex gets.
-func (g *Graph) Next() uint64 { return g.config.Next }
+// Renumber sets the attach number the next vertex gets, when a graph is loaded again.
+func (g *Graph) Renumber(next uint64) { g.config.Next = next }
 
-// Missing calls visit with every unknown parent that something waits for, until visit returns false.
-func (g *Graph) Missing(visit func(ID) bool) {
+// Missing returns the unknown parents that something waits for, ascending.
+func (g *Graph) Missing() []ID {
+	var ids []ID
 	for id := range g.waiting {
-		if g.parked[id] == nil && !visit(id) {
-			return
+		if g.parked[id] == nil {
+			ids = append(ids, id)
 		}
 	}
+	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	return ids
 }
 
 // Add attaches m if all its parents are attached, and then whatever waited for it; otherwise it parks m.
@@ -157,11 +163,14 @@ func (g *Graph) Settle(v *Vertex) {
 	g.recent.put(v.ID, FactsOf(v.Message))
 }
 
-// Each calls visit with every attached, unsettled vertex in no particular order.
-func (g *Graph) Each(visit func(*Vertex)) {
+// All returns the attached, unsettled vertices in the order in which they were attached.
+func (g *Graph) All() []*Vertex {
+	all := make([]*Vertex, 0, len(g.vertices))
 	for _, v := range g.vertices {
-		visit(v)
+		all = append(all, v)
 	}
+	slices.SortFunc(all, func(a, b *Vertex) int { return cmp.Compare(a.Number, b.Number) })
+	return all
 }
 
 func (g *Graph) facts(id ID) (Facts, bool) {
@@ -245,8 +254,8 @@ func (g *Graph) takeWaiting(parent ID) []ID {
 func (g *Graph) park(m *Message, missing int) {
 	g.parked[m.ID] = &parked{m, missing}
 	g.queue = append(g.queue, m.ID)
-	g.bytes += m.Size()
-	for len(g.parked) > MaxParked || g.bytes > MaxParkedBytes {
+	g.size += m.Size()
+	for len(g.parked) > MaxParked || g.size > MaxParkedBytes {
 		oldest := g.queue[0]
 		g.queue = g.queue[1:]
 		g.forget(oldest)
@@ -280,7 +289,7 @@ func (g *Graph) forget(id ID) {
 }
 
 func (g *Graph) unpark(id ID) {
-	g.bytes -= g.parked[id].message.Size()
+	g.size -= g.parked[id].message.Size()
 	delete(g.parked, id)
 }
 

@@ -1,0 +1,343 @@
+package node
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"weft/consensus"
+	"weft/internal/store"
+	"weft/plugins"
+	"weft/receipt"
+	"weft/tangle"
+)
+
+// executor turns commits into positions, outcomes, the log and checkpoints.
+type executor struct {
+	plugins   []*ledgerPlugin
+	byKind    map[tangle.Kind]*ledgerPlugin
+	size      uint64 // positions given
+	last      checkpointMark
+	certified checkpointMark
+	members   tangle.Hash
+	edge      map[int64]tlog.Hash   // stored hashes of the log written lately
+	texts     map[uint64]checkpoint // open polls
+	voted     uint64                // newest commit whose checkpoint an own witness carries a vote for
+}
+
+// checkpointMark is what the schedule remembers of a checkpoint.
+type checkpointMark struct {
+	commit uint64
+	size   uint64
+	time   tangle.Time
+	text   tangle.Hash
+}
+
+type checkpoint struct {
+	mark checkpointMark
+	text []byte
+}
+
+// ledgerPlugin is a plugin with its place in the checkpoints.
+type ledgerPlugin struct {
+	name   string
+	plugin plugins.Plugin
+	digest tangle.Hash // hash chain over its applied entries and their writes
+	state  *pluginState
+}
+
+// applied forgets what the store now holds.
+func (x *executor) applied() {
+	for _, p := range x.plugins {
+		p.state.applied()
+	}
+	if len(x.edge) > 1<<13 {
+		clear(x.edge)
+	}
+}
+
+// execute applies decided commits, one by one, until none is left or the batch is full.
+func (s *step) execute() error {
+	for {
+		if s.batch.Size() > s.config.Tuning.MaxStepBytes {
+			s.out.More = true
+			return nil
+		}
+		commit, err := s.engine.Next()
+		if err != nil || commit == nil {
+			return err
+		}
+		if err := s.executeCommit(commit); err != nil {
+			return fmt.Errorf("commit %d: %w", commit.Index, err)
+		}
+	}
+}
+
+func (s *step) executeCommit(c *consensus.Commit) error {
+	first := s.exec.size
+	for _, v := range c.Messages {
+		if err := s.order(c, v); err != nil {
+			return err
+		}
+	}
+	for _, v := range c.Expired {
+		s.expire(v, c)
+	}
+	if c.Index%sweepEvery == 0 {
+		s.sweepExpired(c)
+	}
+	s.persistCommit(c, first)
+	s.progress = s.now
+	s.headMove = true
+	s.out.Events = append(s.out.Events, Event{Kind: EventCommitted, Commit: c.Index, Position: tangle.Position(s.exec.size), Time: c.Time})
+	return s.checkpointAfter(c)
+}
+
+// order gives a message its place and applies its entries.
+func (s *step) order(c *consensus.Commit, v *tangle.Vertex) error {
+	settled := Settled{Status: StatusOrdered, Commit: c.Index, Time: c.Time}
+	if !v.IsWitness() {
+		settled.Position = tangle.Position(s.exec.size)
+		settled.Codes = make([]string, len(v.Entries))
+		for i := range v.Entries {
+			code, err := s.apply(c, v, settled.Position, i)
+			if err != nil {
+				return err
+			}
+			settled.Codes[i] = code
+		}
+		if err := s.appendLog(v.ID, settled); err != nil {
+			return err
+		}
+		s.exec.size++
+		s.leaveOutbox(v.Message)
+		s.out.Events = append(s.out.Events, Event{Kind: EventOrdered, Message: v.Message, Commit: c.Index, Position: settled.Position, Time: c.Time})
+	}
+	s.settleVertex(v, settled)
+	return nil
+}
+
+// apply executes one entry and returns its outcome: empty, or the code of its rejection.
+func (s *step) apply(c *consensus.Commit, v *tangle.Vertex, p tangle.Position, i int) (code string, err error) {
+	e := v.Entries[i]
+	owner := s.exec.byKind[e.Kind]
+	if owner == nil {
+		return "unknown_kind", nil
+	}
+	checked := s.checked(owner, v.Message, i)
+	if checked.Err == nil {
+		checked.Err = owner.apply(plugins.Ordered{
+			Kind: e.Kind, Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: v.ID, Author: v.Header.Author,
+			Position: p, Index: i, Commit: c.Index, Time: c.Time,
+		})
+	}
+	if checked.Err != nil {
+		r := plugins.Rejected(checked.Err)
+		if r == nil {
+			return "", fmt.Errorf("plugin %s at position %d: %w", owner.name, p, checked.Err)
+		}
+		code = r.Code[:min(len(r.Code), plugins.MaxCodeBytes)]
+	}
+	owner.chain(p, i, e.Hash, code)
+	s.persistState(owner)
+	return code, owner.state.err
+}
+
+// checked is the result of the plugin's Check: the pool's, or made now for own and reloaded messages.
+func (s *step) checked(owner *ledgerPlugin, m *tangle.Message, i int) Checked {
+	if list := s.checks[m.ID]; i < len(list) {
+		return list[i]
+	}
+	if owner.plugin.Check == nil {
+		return Checked{}
+	}
+	op, err := owner.plugin.Check(m.Entries[i].Kind, m.Entries[i].Data)
+	return Checked{op, err}
+}
+
+// apply runs the plugin's Apply; a rejected entry's writes are rolled back.
+func (p *ledgerPlugin) apply(o plugins.Ordered) error {
+	if p.plugin.Apply == nil {
+		return nil
+	}
+	err := p.plugin.Apply(p.state, o)
+	if err != nil {
+		p.state.rollback()
+	}
+	return err
+}
+
+// chain extends the plugin's digest by an entry, its outcome and its writes: equal digests mean equal states.
+func (p *ledgerPlugin) chain(at tangle.Position, index int, entry tangle.Hash, code string) {
+	h := sha256.New()
+	b := append([]byte("weft/state/1"), p.digest[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(at))
+	b = binary.BigEndian.AppendUint16(b, uint16(index))
+	b = append(b, entry[:]...)
+	b = append(b, byte(len(code)))
+	b = append(b, code...)
+	h.Write(b)
+	p.state.hashWrites(h)
+	p.digest = tangle.Hash(h.Sum(nil))
+}
+
+// appendLog adds the message's leaf to the RFC 6962 log.
+func (s *step) appendLog(id tangle.ID, settled Settled) error {
+	leaf := receipt.Leaf(settled.Position, id, rejected(settled.Codes))
+	n := int64(settled.Position)
+	hashes, err := tlog.StoredHashes(n, leaf, tlog.HashReaderFunc(s.logHashes))
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	at := tlog.StoredHashIndex(0, n)
+	for i, h := range hashes {
+		s.exec.edge[at+int64(i)] = h
+		s.batch.Set(store.Key(store.PrefixHash, store.U64(uint64(at+int64(i)))), append([]byte(nil), h[:]...))
+	}
+	return nil
+}
+
+func rejected(codes []string) []bool {
+	out := make([]bool, len(codes))
+	for i, c := range codes {
+		out[i] = c != ""
+	}
+	return out
+}
+
+func (s *step) logHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, at := range indexes {
+		h, ok := s.exec.edge[at]
+		if !ok {
+			b, err := s.config.Store.Get(store.Key(store.PrefixHash, store.U64(uint64(at))))
+			if err != nil {
+				return nil, fmt.Errorf("stored hash %d: %w", at, err)
+			}
+			copy(h[:], b)
+		}
+		out[i] = h
+	}
+	return out, nil
+}
+
+// sweepEvery is how many commits lie between looks for messages that fell below the horizon without being reached.
+const sweepEvery = 256
+
+// sweepExpired settles what no later commit can order any more: the horizon never goes back.
+func (s *step) sweepExpired(c *consensus.Commit) {
+	horizon := c.Time.Add(-s.config.Genesis.Consensus.Horizon())
+	for _, v := range s.graph.All() {
+		if v.Header.Time >= horizon {
+			continue
+		}
+		s.expire(v, c)
+	}
+}
+
+// expire settles a message without effect; own entries are sealed again.
+func (s *step) expire(v *tangle.Vertex, c *consensus.Commit) {
+	if v.Settled {
+		return
+	}
+	s.settleVertex(v, Settled{Status: StatusExpired, Commit: c.Index, Time: c.Time})
+	s.out.Events = append(s.out.Events, Event{Kind: EventExpired, Message: v.Message, Commit: c.Index, Time: c.Time})
+	if !v.IsWitness() && v.Header.Author == s.self {
+		s.leaveOutbox(v.Message)
+		s.pending.again = append(s.pending.again, v.Entries...)
+		s.out.More = true
+	}
+}
+
+func (s *step) leaveOutbox(m *tangle.Message) {
+	if m.Header.Author == s.self {
+		s.pending.add(m, -1)
+	}
+}
+
+func (s *step) settleVertex(v *tangle.Vertex, settled Settled) {
+	if !v.IsWitness() {
+		s.unsettled--
+	}
+	delete(s.checks, v.ID)
+	s.persistSettled(v, settled)
+	s.graph.Settle(v)
+}
+
+// checkpointAfter makes the checkpoint that is due after a commit, and opens the poll on it.
+func (s *step) checkpointAfter(c *consensus.Commit) error {
+	if !s.schedule.Due(s.exec.last.time, s.exec.last.size, c.Time, s.exec.size) {
+		return nil
+	}
+	root, err := tlog.TreeHash(int64(s.exec.size), tlog.HashReaderFunc(s.logHashes))
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	cp := receipt.Checkpoint{
+		Network: s.config.Genesis.Network, Size: s.exec.size, Root: tangle.Hash(root), Epoch: epoch,
+		Commit: c.Index, Time: c.Time, Members: s.exec.members,
+	}
+	for _, p := range s.exec.plugins {
+		cp.States = append(cp.States, receipt.State{Plugin: p.name, Digest: p.digest})
+	}
+	text := cp.Text()
+	s.exec.last = checkpointMark{commit: c.Index, size: cp.Size, time: cp.Time, text: sha256.Sum256(text)}
+	s.persistCheckpoint(s.exec.last, text)
+	return s.openPoll(checkpoint{s.exec.last, text})
+}
+
+func (s *step) openPoll(cp checkpoint) error {
+	s.exec.texts[cp.mark.commit] = cp
+	for _, cast := range s.ballot.Open(cp.mark.commit, cp.mark.text) {
+		s.vote(cast)
+	}
+	return nil
+}
+
+// vote counts one vote; a quorum certifies the checkpoint.
+func (s *step) vote(cast consensus.Cast) {
+	if _, ok := s.engine.Validator(cast.Author); !ok {
+		return
+	}
+	cp := s.exec.texts[cast.Vote.Commit]
+	o := s.ballot.Vote(cast, func() bool { return receipt.VerifyText(cast.Author, cp.text, cast.Vote.Signature) })
+	if o.Diverged {
+		s.fail = fmt.Errorf("%w: at commit %d, own checkpoint:\n%s", ErrDiverged, cast.Vote.Commit, cp.text)
+	}
+	if o.Certified {
+		s.certify(cp)
+	}
+}
+
+func (s *step) certify(cp checkpoint) {
+	note := receipt.Note(s.config.Genesis, cp.text, s.ballot.Votes(cp.mark.commit))
+	s.ballot.Close(cp.mark.commit)
+	for commit := range s.exec.texts {
+		if commit <= cp.mark.commit {
+			delete(s.exec.texts, commit)
+		}
+	}
+	s.exec.certified = cp.mark
+	s.persistCertified(cp.mark, note)
+	s.headMove, s.speaks = true, true
+	s.out.Events = append(s.out.Events, Event{Kind: EventFinal, Commit: cp.mark.commit, Position: tangle.Position(cp.mark.size), Time: cp.mark.time})
+}
+
+// ownVotes are this validator's signatures on open checkpoints that no own witness has carried yet, the newest last.
+func (s *step) ownVotes() (votes []tangle.Vote) {
+	open := s.ballot.Pending()
+	if over := len(open) - s.codec.Limits.MaxVotes; over > 0 {
+		open = open[over:]
+	}
+	for _, commit := range open {
+		if commit <= s.exec.voted {
+			continue
+		}
+		cp := s.exec.texts[commit]
+		votes = append(votes, tangle.Vote{Commit: commit, Text: cp.mark.text, Signature: receipt.SignText(s.config.Key, cp.text)})
+		s.exec.voted = commit
+	}
+	return votes
+}

@@ -1,0 +1,193 @@
+package node
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"time"
+
+	"weft/consensus"
+	"weft/gossip"
+	"weft/internal/store"
+	"weft/tangle"
+)
+
+// frameBytes is about how much one Messages frame carries; a single message may be larger.
+const frameBytes = 256 << 10
+
+// answerBytes bounds what one request makes this node send.
+const answerBytes = 1 << 20
+
+// sendPushes sends own new messages to everybody: witnesses on their own lane, ahead of the bulk.
+func (s *step) sendPushes() {
+	var lanes [2][]*tangle.Message
+	for _, m := range s.pushes {
+		if m.IsWitness() {
+			lanes[gossip.LaneWitness] = append(lanes[gossip.LaneWitness], m)
+		} else {
+			lanes[gossip.LaneBulk] = append(lanes[gossip.LaneBulk], m)
+		}
+	}
+	for _, lane := range []gossip.Lane{gossip.LaneBulk, gossip.LaneWitness} {
+		var raw [][]byte
+		for _, m := range lanes[lane] {
+			raw = append(raw, m.Bytes())
+		}
+		s.send(tangle.Member{}, lane, raw, 0)
+	}
+}
+
+// send splits raw messages over frames; the last one carries upto.
+func (s *step) send(to tangle.Member, lane gossip.Lane, raw [][]byte, upto uint64) {
+	for len(raw) > 0 || upto > 0 {
+		n, size := 0, 0
+		for n < len(raw) && n < gossip.MaxMessages && (n == 0 || size+len(raw[n]) <= frameBytes) {
+			size += len(raw[n]) + 4
+			n++
+		}
+		m := &gossip.Messages{Raw: raw[:n]}
+		if raw = raw[n:]; len(raw) == 0 {
+			m.Upto, upto = upto, 0
+		}
+		s.out.Send = append(s.out.Send, gossip.Envelope{To: to, Lane: lane, Frame: gossip.Frame{Messages: m}})
+	}
+}
+
+func (s *step) sendHeads(to tangle.Member) {
+	h := s.headsFrame()
+	s.out.Send = append(s.out.Send, gossip.Envelope{To: to, Lane: gossip.LaneWitness, Frame: gossip.Frame{Heads: &h}})
+}
+
+// headsFrame tells how far this node is.
+func (s *step) headsFrame() gossip.Heads {
+	h := gossip.Heads{
+		Network: s.codec.Network,
+		Epoch:   epoch,
+		Round:   s.engine.Highest(),
+		Commit:  s.engine.State().Index,
+		Size:    s.exec.certified.size,
+		State:   s.exec.certified.text,
+	}
+	for _, m := range slices.SortedFunc(maps.Keys(s.Core.heads), compareMembers) {
+		h.Authors = append(h.Authors, gossip.AuthorHead{Author: m, Seq: s.Core.heads[m]})
+	}
+	return h
+}
+
+func compareMembers(a, b tangle.Member) int { return bytes.Compare(a[:], b[:]) }
+
+func (s *step) takeHeads(from tangle.Member, h gossip.Heads) {
+	if h.Network != s.codec.Network {
+		s.out.Faults = append(s.out.Faults, Fault{from, "heads of another network"})
+		return
+	}
+	if slices.Contains(s.committee, from) && !s.claimsMore(h) {
+		s.heard[from] = true
+	}
+	s.out.Send = append(s.out.Send, s.repair.TakeHeads(from, h, s.headsFrame())...)
+}
+
+// claimsMore says whether a peer claims to hold own messages that this node does not know. Heads are not signed, so the claim
+// alone stops nobody: the repair asks for the messages, and a genuine one stops this node (ErrKeyElsewhere).
+func (s *step) claimsMore(h gossip.Heads) bool {
+	return slices.ContainsFunc(h.Authors, func(a gossip.AuthorHead) bool {
+		return a.Author == s.self && a.Seq > s.own.Seq
+	})
+}
+
+// repairAndHeads asks for what is missing, and sends heads when they are due or when nothing moves although it should.
+func (s *step) repairAndHeads() {
+	if s.graph.ParkedLen() > 0 || s.repair.Due() != 0 || s.now >= s.nextHeads {
+		s.out.Send = append(s.out.Send, s.repair.Tick(s.now, s.graph.Missing(), gossip.Heads{Commit: s.engine.State().Index})...)
+	}
+	s.wakeAt(s.repair.Due())
+	if s.now >= s.nextHeads {
+		for _, m := range s.repair.Peers() {
+			s.sendHeads(m)
+		}
+		s.nextHeads = s.now.Add(s.headsInterval())
+	}
+	s.wakeAt(s.nextHeads)
+}
+
+// headsInterval is shorter while entries wait and no commit comes: then something was lost.
+func (s *step) headsInterval() time.Duration {
+	if s.busy() && s.now.Sub(s.progress) > s.config.Tuning.Heads/4 {
+		return s.config.Tuning.Heads / 4
+	}
+	return s.config.Tuning.Heads
+}
+
+// answerWant sends the messages a peer asks for, as far as they are attached here.
+func (s *step) answerWant(from tangle.Member, ids []tangle.ID) {
+	var raw [][]byte
+	size := 0
+	for _, id := range ids {
+		b := s.rawMessage(id)
+		if b == nil || size+len(b) > answerBytes || !s.repair.Spend(s.now, from, len(b)) {
+			continue
+		}
+		raw, size = append(raw, b), size+len(b)
+	}
+	s.send(from, gossip.LaneWitness, raw, 0)
+}
+
+// answerRange sends whole commits in order, or an author's messages by seq.
+func (s *step) answerRange(from tangle.Member, r gossip.Range) {
+	if r.Author != (tangle.Member{}) {
+		s.send(from, gossip.LaneBulk, s.authorRange(from, r), 0)
+		return
+	}
+	var raw [][]byte
+	size, upto := 0, uint64(0)
+	for n := r.From; n <= min(r.To, s.engine.State().Index) && size < answerBytes; n++ {
+		rec, err := s.ledger.Commit(n)
+		if err != nil {
+			break // of this very Step: not stored yet
+		}
+		for _, id := range rec.Messages {
+			b := s.rawMessage(id)
+			size += len(b)
+			raw = append(raw, b)
+		}
+		upto = n
+	}
+	if upto > 0 && s.repair.Spend(s.now, from, size) {
+		s.send(from, gossip.LaneBulk, raw, upto)
+	}
+}
+
+func (s *step) authorRange(from tangle.Member, r gossip.Range) (raw [][]byte) {
+	prefix := store.Key(store.PrefixAuthor, r.Author[:], store.U32(uint32(epoch)))
+	low := append(slices.Clone(prefix), store.U64(r.From)...)
+	high := append(slices.Clone(prefix), store.U64(r.To+1)...)
+	var ids []tangle.ID
+	s.scan(low, high, func(key, _ []byte) bool {
+		ids = append(ids, tangle.ID(key[len(prefix)+8:]))
+		return len(ids) < gossip.MaxMessages
+	})
+	size := 0
+	for _, id := range ids {
+		b := s.rawMessage(id)
+		if b == nil || size+len(b) > answerBytes || !s.repair.Spend(s.now, from, len(b)) {
+			break
+		}
+		raw, size = append(raw, b), size+len(b)
+	}
+	return raw
+}
+
+// rawMessage is the encoding of an attached message, or nil.
+func (s *step) rawMessage(id tangle.ID) []byte {
+	if v := s.graph.Get(id); v != nil {
+		return v.Bytes()
+	}
+	return s.get(store.Key(store.PrefixMessage, id[:]))
+}
+
+// countVotes passes a witness's checkpoint votes to the ballot.
+func (s *step) countVotes(m *tangle.Message) {
+	for _, v := range m.Header.Witness.Votes {
+		s.vote(consensus.Cast{Author: m.Header.Author, Vote: v})
+	}
+}

@@ -1,0 +1,160 @@
+package node
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash"
+	"maps"
+	"slices"
+
+	"weft/internal/store"
+	"weft/plugins"
+)
+
+// pluginState is one plugin's key space while entries are applied: the writes of this entry over those of this Step over
+// the store. It implements plugins.State.
+type pluginState struct {
+	prefix []byte
+	store  store.Store
+	peers  func(name string) plugins.View
+	step   map[string][]byte // nil value: deleted
+	entry  map[string][]byte
+	err    error // the store failed: the node must stop
+}
+
+func newPluginState(s store.Store, name string, peers func(string) plugins.View) *pluginState {
+	return &pluginState{
+		prefix: statePrefix(name), store: s, peers: peers,
+		step: map[string][]byte{}, entry: map[string][]byte{},
+	}
+}
+
+// statePrefix is where a plugin's keys live.
+func statePrefix(name string) []byte {
+	return store.Key(store.PrefixState, []byte{byte(len(name))}, []byte(name))
+}
+
+func (p *pluginState) key(key []byte) []byte { return slices.Concat(p.prefix, key) }
+
+// Get implements plugins.View.
+func (p *pluginState) Get(key []byte) []byte {
+	for _, writes := range []map[string][]byte{p.entry, p.step} {
+		if v, ok := writes[string(key)]; ok {
+			return v
+		}
+	}
+	return storeGet(p.store, p.key(key), &p.err)
+}
+
+// Set implements plugins.State.
+func (p *pluginState) Set(key, value []byte) {
+	v := make([]byte, len(value)) // never nil, which means deleted
+	copy(v, value)
+	p.entry[string(key)] = v
+}
+
+// Delete implements plugins.State.
+func (p *pluginState) Delete(key []byte) { p.entry[string(key)] = nil }
+
+// Peek implements plugins.State.
+func (p *pluginState) Peek(plugin string) plugins.View { return p.peers(plugin) }
+
+// Scan implements plugins.View: it merges what is written but not stored yet with the store.
+func (p *pluginState) Scan(from, to []byte, visit func(key, value []byte) bool) {
+	over := maps.Clone(p.step)
+	maps.Copy(over, p.entry)
+	maps.DeleteFunc(over, func(k string, _ []byte) bool {
+		return k < string(from) || to != nil && k >= string(to)
+	})
+	keys := slices.Sorted(maps.Keys(over))
+	emit := func(upto string, all bool) bool { // overlay keys below upto
+		for len(keys) > 0 && (all || keys[0] < upto) {
+			k := keys[0]
+			keys = keys[1:]
+			if v := over[k]; v != nil && !visit([]byte(k), v) {
+				return false
+			}
+		}
+		return true
+	}
+	going := true
+	err := p.store.Scan(p.key(from), p.scanEnd(to), func(key, value []byte) bool {
+		k := string(key[len(p.prefix):])
+		if going = emit(k, false); !going {
+			return false
+		}
+		if _, hidden := over[k]; !hidden {
+			going = visit(bytes.Clone(key[len(p.prefix):]), bytes.Clone(value))
+		}
+		return going
+	})
+	if err != nil && p.err == nil {
+		p.err = err
+	}
+	if going {
+		emit("", true)
+	}
+}
+
+func (p *pluginState) scanEnd(to []byte) []byte {
+	if to == nil {
+		return store.PrefixEnd(p.prefix)
+	}
+	return p.key(to)
+}
+
+// rollback forgets the entry's writes.
+func (p *pluginState) rollback() { clear(p.entry) }
+
+// hashWrites adds the entry's writes to a digest, in key order.
+func (p *pluginState) hashWrites(h hash.Hash) {
+	for _, k := range slices.Sorted(maps.Keys(p.entry)) {
+		v := p.entry[k]
+		b := binary.BigEndian.AppendUint32(nil, uint32(len(k)))
+		b = append(b, k...)
+		if v == nil {
+			b = append(b, 0xff, 0xff, 0xff, 0xff)
+		} else {
+			b = binary.BigEndian.AppendUint32(b, uint32(len(v)))
+		}
+		h.Write(b)
+		h.Write(v)
+	}
+}
+
+// take moves the entry's writes into the Step's, and into the batch.
+func (p *pluginState) take(b *store.Batch) {
+	for k, v := range p.entry {
+		p.step[k] = v
+		if v == nil {
+			b.Delete(p.key([]byte(k)))
+		} else {
+			b.Set(p.key([]byte(k)), v)
+		}
+	}
+	clear(p.entry)
+}
+
+// applied forgets the Step's writes: the store has them.
+func (p *pluginState) applied() { clear(p.step) }
+
+// storeView reads a plugin's durable state. It implements plugins.View.
+type storeView struct {
+	prefix []byte
+	store  store.Store
+}
+
+func (v storeView) Get(key []byte) []byte {
+	var err error
+	return storeGet(v.store, slices.Concat(v.prefix, key), &err)
+}
+
+func (v storeView) Scan(from, to []byte, visit func(key, value []byte) bool) {
+	end := store.PrefixEnd(v.prefix)
+	if to != nil {
+		end = slices.Concat(v.prefix, to)
+	}
+	_ = v.store.Scan(slices.Concat(v.prefix, from), end, func(key, value []byte) bool {
+		return visit(bytes.Clone(key[len(v.prefix):]), bytes.Clone(value))
+	})
+}

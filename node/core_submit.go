@@ -1,0 +1,111 @@
+package node
+
+import (
+	"fmt"
+
+	"weft/tangle"
+)
+
+// pendingEntries are own entries that the order has not reached: the outbox. Their messages are durable; if one expires,
+// its entries are sealed anew under the same hashes.
+type pendingEntries struct {
+	count, bytes int
+	again        []tangle.Entry // of expired messages
+}
+
+func (p *pendingEntries) add(m *tangle.Message, sign int) {
+	p.count += sign * len(m.Entries)
+	p.bytes += sign * m.Size()
+}
+
+// sealRoom is kept free in a message for its header and signature.
+const sealRoom = 1024
+
+// sealSubmissions packs what was submitted since the last Step into as few messages as the limits allow: entries that
+// arrive together share one signature, one hash, one frame.
+func (s *step) sealSubmissions() {
+	pack := packer{step: s}
+	if len(s.pending.again) > 0 && s.maySign() {
+		for _, e := range s.pending.again {
+			pack.add(e, nil)
+		}
+		s.pending.again = nil
+	}
+	for _, sub := range s.submits {
+		if code, detail := s.admit(sub); code != "" {
+			s.out.Refused = append(s.out.Refused, Refused{sub.Ticket, code, detail})
+			continue
+		}
+		for i := range sub.Entries {
+			last := sub
+			if i < len(sub.Entries)-1 {
+				last = nil
+			}
+			pack.add(sub.Entries[i], last)
+		}
+	}
+	pack.flush()
+	if pack.err != nil {
+		s.fail = pack.err
+	}
+}
+
+// admit says why a submission cannot be taken, or nothing.
+func (s *step) admit(sub *Submission) (code, detail string) {
+	t := s.config.Tuning
+	switch {
+	case len(sub.Entries) == 0:
+		return "bad_value", "no entries"
+	case !s.maySign():
+		return "not_ready", "this node has not heard from a quorum since it started on an empty folder"
+	case s.pending.count+len(sub.Entries) > t.MaxPendingEntries || s.pending.bytes > t.MaxPendingBytes:
+		return "busy", fmt.Sprintf("%d entries of this node wait to be ordered", s.pending.count)
+	}
+	for _, e := range sub.Entries {
+		if len(e.Data) > s.codec.Limits.MaxEntryBytes {
+			return "too_large", fmt.Sprintf("entry of %d bytes, limit %d", len(e.Data), s.codec.Limits.MaxEntryBytes)
+		}
+	}
+	return "", ""
+}
+
+// packer fills messages with entries and answers a submission once its last entry is sealed.
+type packer struct {
+	step    *step
+	entries []tangle.Entry
+	size    int
+	done    []*Submission
+	err     error
+}
+
+func (p *packer) add(e tangle.Entry, last *Submission) {
+	limits := p.step.codec.Limits
+	size := len(e.Data) + 22
+	if len(p.entries) >= limits.MaxEntries || p.size+size > limits.MaxMessageBytes-sealRoom {
+		p.flush()
+	}
+	p.entries = append(p.entries, e)
+	p.size += size
+	if last != nil {
+		p.done = append(p.done, last)
+	}
+}
+
+func (p *packer) flush() {
+	if len(p.entries) == 0 || p.err != nil {
+		return
+	}
+	m, err := p.step.seal(tangle.Header{}, p.entries, nil)
+	if err == nil {
+		p.step.pending.add(m, 1)
+		err = p.step.addOwn(m)
+	}
+	if err != nil {
+		p.err = err
+		return
+	}
+	for _, sub := range p.done {
+		p.step.out.Accepted = append(p.step.out.Accepted, Accepted{sub.Ticket, m.ID})
+	}
+	p.entries, p.size, p.done = nil, 0, nil
+}
