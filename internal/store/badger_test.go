@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -249,18 +250,46 @@ func openBadger(t *testing.T, dir string) onDisk {
 }
 
 // copyFolder copies the files of a store in use, to be what a killed process
-// would leave. Badger may be turning a log into a table meanwhile: it writes the
-// table, names it in the manifest and removes the log, so the copy is taken in
-// the opposite order and has the one, the other or both.
+// would leave. Badger may be turning logs into tables, and tables into others,
+// meanwhile: it names the new table in the manifest and then removes the old file.
+// So logs are copied before the manifest, tables after it, and all once more when
+// the manifest has changed in between.
 func copyFolder(t *testing.T, from, to string) {
 	t.Helper()
-	for _, pattern := range []string{"*.mem", "[A-Z]*", "*.vlog", "*.sst"} {
-		paths, err := filepath.Glob(filepath.Join(from, pattern))
+	const maxTries = 20
+	for range maxTries {
+		for _, pattern := range []string{"*.mem", "[A-Z]*", "*.vlog", "*.sst"} {
+			copyMatching(t, from, to, pattern)
+		}
+		if bytes.Equal(readManifest(t, from), readManifest(t, to)) {
+			return
+		}
+	}
+	t.Fatalf("the manifest changed %d times during a copy", maxTries)
+}
+
+func readManifest(t *testing.T, dir string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, "MANIFEST"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func copyMatching(t *testing.T, from, to, pattern string) {
+	t.Helper()
+	for _, dir := range []string{to, from} {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, path := range paths {
-			err := copySparse(path, filepath.Join(to, filepath.Base(path)))
+			if dir == to {
+				err = os.Remove(path)
+			} else {
+				err = copySparse(path, filepath.Join(to, filepath.Base(path)))
+			}
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Fatal(err)
 			}
