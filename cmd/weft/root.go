@@ -93,11 +93,16 @@ Start here:
 // commands is the list of verbs, in the order of the help.
 func commands(s *shell) []*cobra.Command {
 	return []*cobra.Command{
+		newTestnetCommand(s),
+		newInitCommand(s),
+		newRunCommand(s),
 		newMessageCommand(s),
 		newFollowCommand(s),
 		newNodeCommand(s),
 		newPeersCommand(s),
 		newHealthCommand(s),
+		newKeyCommand(s),
+		newVersionCommand(s),
 	}
 }
 
@@ -127,6 +132,7 @@ func unknownVerb(c *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := ""
+	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, " or ") + "?"
 	}
