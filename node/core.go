@@ -1,3 +1,8 @@
+// Package node is a member's node. Core is the node without a body: a pure function from time and inputs to effects
+// (core*.go). Around it stand the body that owns it and verifies signatures, the host of plugins, and the HTTP API.
+//
+// The package defines neither messages nor agreement nor storage: those are tangle, consensus and internal/store. What
+// entries mean is the plugins' business.
 package node
 
 import (
