@@ -57,6 +57,7 @@ func open(c Config, p pace) (*Host, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
+	takeLibraryLog(h.log)
 	h.life, h.end = context.WithCancel(context.Background())
 	var err error
 	if h.net, err = openTransports(&c, gate{h}, p); err != nil {

@@ -40,7 +40,7 @@ type link struct {
 	until    time.Time // refused until then
 	reason   string
 	failures uint64
-	setupErr error // of a session that ended before it was ready, since the last dial began
+	setupErr error // why streams could not be set up, until a failed dial reports it
 	lastErr  error
 }
 
@@ -147,6 +147,7 @@ func (l *link) opened(s *session) bool {
 	defer l.mu.Unlock()
 	l.ready = l.session == s
 	s.opened.Store(l.ready)
+	l.setupErr = nil
 	l.wake()
 	return l.ready
 }
@@ -302,7 +303,6 @@ func (l *link) sleep(d time.Duration) {
 func (l *link) dial() error {
 	l.mu.Lock()
 	addrs := slices.Concat(l.addrs, l.found)
-	l.setupErr = nil
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(l.host.life, l.host.pace.dial)
 	defer cancel()
@@ -326,11 +326,8 @@ func (l *link) await(conn network.Conn) error {
 		switch {
 		case ready:
 			return nil
-		case !trying && setupErr != nil:
-			conn.Close()
-			return setupError(setupErr)
 		case !trying && conn.IsClosed():
-			return errRefused
+			return setupError(setupErr)
 		case ctx.Err() != nil:
 			conn.Close()
 			return errSetup
@@ -346,6 +343,8 @@ func (l *link) await(conn network.Conn) error {
 func setupError(err error) error {
 	var unknown mss.ErrNotSupported[protocol.ID]
 	switch {
+	case err == nil:
+		return errRefused
 	case errors.As(err, &unknown):
 		return errOtherNetwork
 	case errors.Is(err, errSetup), errors.Is(err, errOtherNetwork):
@@ -364,7 +363,7 @@ func (l *link) dialled(err error) {
 		return // the peer reached us meanwhile
 	}
 	l.failures++
-	l.lastErr = err
+	l.lastErr, l.setupErr = err, nil
 	if now := time.Now(); l.next.Before(now) { // else the failed session has set it
 		l.delayLocked(false)
 	}
