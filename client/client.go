@@ -179,6 +179,10 @@ func (c *Client) open(ctx context.Context, q call) (*http.Response, error) {
 	c.setHeaders(request.Header, q)
 	response, err := c.http.Do(request)
 	if err != nil {
+		var outer *url.Error
+		if errors.As(err, &outer) {
+			err = outer.Err // callers know the URL
+		}
 		return nil, &unreachableError{err}
 	}
 	c.learn(response.Header)

@@ -55,7 +55,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer, makers []plugins.Ma
 	if errors.As(err, &e) {
 		code = e.code
 	}
-	s.fail(err, code)
+	if e == nil || e.err != nil {
+		s.fail(err, code)
+	}
 	return code
 }
 
@@ -101,7 +103,9 @@ func commands(s *shell) []*cobra.Command {
 		newNodeCommand(s),
 		newPeersCommand(s),
 		newHealthCommand(s),
+		newDoctorCommand(s),
 		newKeyCommand(s),
+		newBenchCommand(s),
 		newVersionCommand(s),
 	}
 }
@@ -139,13 +143,19 @@ func unknownVerb(c *cobra.Command, args []string) error {
 	return fmt.Errorf("%q is not a command of %s%s", args[0], c.CommandPath(), hint)
 }
 
-// exitError is an error with the exit code it means; an error without one means exitRefused.
+// exitError is an error with the exit code it means; an error without one means exitRefused. Without err, the command has
+// said all there is to say.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
 func (e *exitError) Unwrap() error { return e.err }
 
 // usage says that the command was called wrongly.
