@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"weft/config/genesis"
+	"weft/consensus"
+	"weft/node"
+	"weft/tangle"
+)
+
+// Report is the result of one run.
+type Report struct {
+	Violation *Violation // nil: none
+	Hash      uint64     // over everything that happened: equal for equal seeds
+	Commits   int
+	Messages  int // ordered, without witnesses
+	Entries   int // that clients submitted and that became final
+	Rounds    tangle.Round
+	Events    uint64
+	Settle    time.Duration // from the heal until everything was final everywhere
+}
+
+// Bounds of liveness after the heal: until everything submitted is final on all correct nodes, and until a lone entry
+// that wakes an idle network is.
+const (
+	MaxSettle = 8 * time.Second
+	MaxWake   = 3 * time.Second
+)
+
+// Tuning is that of a LAN, made a little slower so that runs are short.
+func Tuning() node.Tuning {
+	t := node.DefaultTuning()
+	t.Pace = consensus.Pace{
+		MinRound: 25 * time.Millisecond, LeaderTimeout: 80 * time.Millisecond,
+		MaxTimeout: 400 * time.Millisecond, IdleRound: time.Second,
+	}
+	return t
+}
+
+// Draw makes the configuration of a seed: its faults, how many members misbehave and how, and whether there is an
+// observer.
+func Draw(seed uint64, nodes int) Config {
+	r := newRandom(seed ^ 0x9e3779b97f4a7c15)
+	c := Config{Seed: seed, Nodes: nodes, Faults: DrawFaults(r), Consensus: genesis.DefaultConsensus(), Tuning: Tuning(), Reference: seed%4 == 0}
+	c.Consensus.GCRounds = 10 + uint32(r.IntN(50))
+	c.Consensus.CheckpointMillis = 100 + uint32(r.IntN(300))
+	if r.IntN(4) == 0 {
+		c.Consensus.HorizonSeconds = 1 + uint32(r.IntN(3))
+	}
+	faulty := consensus.Faulty(nodes)
+	if c.Faults.Stays {
+		faulty--
+	}
+	if r.IntN(4) > 0 && faulty > 0 {
+		for range 1 + r.IntN(faulty) {
+			c.Byzantine = append(c.Byzantine, drawBehaviour(c, r.IntN(2*len(Behaviours()))))
+		}
+	}
+	c.Observers = r.IntN(5) / 4
+	return c
+}
+
+// drawBehaviour prefers twins: they find most.
+func drawBehaviour(_ Config, k int) Behaviour {
+	if all := Behaviours(); k < len(all) {
+		return all[k]
+	}
+	return Twin
+}
+
+// Run executes one seed: faults under load, heal, load, a burst, quiet, one entry that wakes the network, audit.
+func Run(c Config) Report {
+	w := New(c)
+	heal := c.Faults.Heal
+	w.unleash()
+	w.load(60 * time.Millisecond)
+	w.RunUntil(heal + 500*time.Millisecond)
+	w.clients.stopped = true
+	w.burst()
+	settled := w.settle(heal + 500*time.Millisecond)
+	if w.violation == nil {
+		w.quiet()
+	}
+	if w.violation == nil {
+		w.oracles.audit()
+	}
+	if w.violation == nil && c.Reference {
+		newReference(w.oracles).check()
+	}
+	return w.report(settled - heal)
+}
+
+func (w *World) report(settle time.Duration) Report {
+	r := Report{Violation: w.violation, Hash: w.hash, Commits: len(w.oracles.commits), Messages: len(w.oracles.log), Events: w.executed, Settle: settle}
+	for _, s := range w.clients.taken {
+		r.Entries += len(s.entries)
+	}
+	if n := len(w.oracles.commits); n > 0 {
+		r.Rounds = w.oracles.commits[n-1].Round
+	}
+	return r
+}
+
+// burst submits many entries at once, and nothing follows: none may be left behind.
+func (w *World) burst() {
+	k := w.correctMember()
+	for range 20 {
+		w.submit(k, w.drawEntries())
+	}
+}
+
+// settle waits until everything is final everywhere, and says when it was.
+func (w *World) settle(from time.Duration) time.Duration {
+	for t := from; ; t += 50 * time.Millisecond {
+		w.RunUntil(t)
+		n, why := w.oracles.pending()
+		if w.violation != nil || n == 0 {
+			return t
+		}
+		if t > from+MaxSettle {
+			w.fail("liveness", "%d entries are not final everywhere %v after the heal: %s; %s", n, MaxSettle, why, w.standing())
+		}
+	}
+}
+
+// quiet checks what a network without work costs, that nothing stays parked, and that it wakes at once.
+func (w *World) quiet() {
+	w.RunUntil(w.now + 1500*time.Millisecond)
+	const in = 4 * time.Second
+	before := map[*instance]tangle.Round{}
+	for _, i := range w.instances {
+		if !i.down {
+			before[i] = i.core.Status().Round
+		}
+	}
+	w.RunUntil(w.now + in)
+	for _, i := range w.instances {
+		if w.violation != nil || i.down || !i.correct() || len(w.config.Byzantine) > 0 {
+			continue // who misbehaves may keep the network busy
+		}
+		st := i.core.Status()
+		w.oracles.idle(i, st.Round-before[i], in)
+		if st.Parked+st.Held+st.Pending > 0 {
+			w.fail("drain", "%s in quiet: %+v", i, st)
+		}
+	}
+	from := w.now
+	w.submit(w.correctMember(), w.drawEntries())
+	for n := 1; n > 0 && w.violation == nil; n, _ = w.oracles.pending() {
+		w.RunUntil(w.now + 20*time.Millisecond)
+		if w.now > from+MaxWake {
+			w.fail("wake", "an idle network has not made a lone entry final within %v; %s", MaxWake, w.standing())
+		}
+	}
+}
+
+// standing says in one line where everybody is.
+func (w *World) standing() (s string) {
+	for _, i := range w.instances {
+		if i.down {
+			s += fmt.Sprintf(" %s down", i)
+			continue
+		}
+		st, head := i.core.Status(), i.ledger.Head()
+		s += fmt.Sprintf(" %s[%s r%d own%d dec%d c%d pos%d final%d parked%d held%d]", i, i.behaviour, st.Round, st.Own, st.Decided,
+			st.Commit, head.Position, head.Final, st.Parked, st.Held)
+	}
+	return s
+}

@@ -1,0 +1,147 @@
+package sim
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/config/genesis"
+)
+
+func TestMain(m *testing.M) {
+	flag.Uint64("seed", 0, "replay this one seed (or WEFT_SIM_SEED)")
+	flag.Int("nodes", 0, "with this many validators; 0: 4, 7 and 10")
+	flag.Int("seeds", 0, "how many seeds of each size; 0: 200, or 12 with -short")
+	flag.Bool("trace", false, "with -seed: print every event")
+	flag.Bool("rewrite", false, "write the output of scripts into testdata")
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+func option[T any](name string) T { return flag.Lookup(name).Value.(flag.Getter).Get().(T) }
+
+func seedToReplay(t *testing.T) (seed uint64, ok bool) {
+	t.Helper()
+	if text := os.Getenv("WEFT_SIM_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("WEFT_SIM_SEED: %v", err)
+		}
+		return seed, true
+	}
+	seed = option[uint64]("seed")
+	return seed, seed != 0
+}
+
+func sizes() []int {
+	if n := option[int]("nodes"); n != 0 {
+		return []int{n}
+	}
+	return []int{4, 7, 10}
+}
+
+// TestSeeds draws faults and misbehaviour from many seeds; no oracle may complain.
+func TestSeeds(t *testing.T) {
+	if seed, ok := seedToReplay(t); ok {
+		for _, n := range sizes() {
+			replay(t, seed, n)
+		}
+		return
+	}
+	count := option[int]("seeds")
+	if count == 0 {
+		count = 200
+		if testing.Short() {
+			count = 12
+		}
+	}
+	const chunk = 10
+	for _, n := range sizes() {
+		for first := 1; first <= count; first += chunk {
+			t.Run(fmt.Sprintf("n=%d/from=%d", n, first), func(t *testing.T) {
+				t.Parallel()
+				for seed := first; seed < first+chunk && seed <= count && !t.Failed(); seed++ {
+					check(t, Draw(uint64(seed), n))
+				}
+			})
+		}
+	}
+}
+
+// replay runs one seed and prints what it found; with -trace everything that happened.
+func replay(t *testing.T, seed uint64, nodes int) {
+	t.Helper()
+	c := Draw(seed, nodes)
+	if option[bool]("trace") {
+		c.Trace = os.Stdout
+	}
+	start := time.Now()
+	r := Run(c)
+	t.Logf("seed %d, %d nodes, %v in %v: %+v\nfaults: %+v\nbyzantine: %v observers: %d consensus: %+v", seed, nodes, r.Violation,
+		time.Since(start), r, c.Faults, c.Byzantine, c.Observers, c.Consensus)
+	if r.Violation != nil {
+		report(t, c, r)
+	}
+}
+
+// check runs one seed and reports a violation with the command that replays it and the end of its trace.
+func check(t *testing.T, c Config) Report {
+	t.Helper()
+	r := Run(c)
+	if r.Violation != nil {
+		report(t, c, r)
+	}
+	return r
+}
+
+// TraceTail is how many lines of a trace a failure prints.
+const traceTail = 60
+
+func report(t *testing.T, c Config, r Report) {
+	t.Helper()
+	var trace bytes.Buffer
+	c.Trace = &trace
+	if again := Run(c); again.Hash != r.Hash {
+		t.Errorf("the run is not the same again: %x and %x", r.Hash, again.Hash)
+	}
+	lines := strings.Split(strings.TrimSpace(trace.String()), "\n")
+	lines = lines[max(0, len(lines)-traceTail):]
+	t.Errorf("violation: oracle=%s seed=%d nodes=%d\n%s\nbyzantine: %v, faults: %+v\nreplay: go test ./internal/sim -run TestSeeds -seed %d -nodes %d -v\n%s",
+		r.Violation.Oracle, c.Seed, c.Nodes, r.Violation, c.Byzantine, c.Faults, c.Seed, c.Nodes, strings.Join(lines, "\n"))
+}
+
+// TestReplay runs seeds twice: every event must be the same.
+func TestReplay(t *testing.T) {
+	for seed := range uint64(3) {
+		for _, n := range sizes() {
+			c := Draw(1000+seed, n)
+			if a, b := Run(c), Run(c); a.Hash != b.Hash || a.Events != b.Events {
+				t.Errorf("seed %d, %d nodes: %+v, then %+v", c.Seed, n, a, b)
+			}
+		}
+	}
+}
+
+// TestNegativeControl breaks the fault bound: with f+1 twins among four an oracle must report a fork, or the oracles are
+// blind.
+func TestNegativeControl(t *testing.T) {
+	const seeds = 20
+	forks := 0
+	for seed := range uint64(seeds) {
+		c := Config{Seed: seed, Nodes: 4, Byzantine: []Behaviour{Twin, Twin}, Faults: Mild(), Consensus: genesis.DefaultConsensus(), Tuning: Tuning()}
+		c.Faults.Heal = 2 * time.Second
+		if v := Run(c).Violation; v != nil && strings.HasPrefix(v.Oracle, "S") {
+			t.Logf("seed %d: %s", seed, v)
+			forks++
+		}
+	}
+	t.Logf("%d of %d seeds fork", forks, seeds)
+	if forks == 0 {
+		t.Errorf("no fork in %d seeds with f+1 twins", seeds)
+	}
+}
