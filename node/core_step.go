@@ -329,6 +329,10 @@ func (s *step) seal(h tangle.Header, entries []tangle.Entry, ancestors []*tangle
 	} else {
 		h.Parents = s.graph.ChooseTips(s.random, s.codec.Limits.MaxParents, s.own.Previous)
 	}
+	h.Time = max(h.Time, s.config.Genesis.Time) // the root's, and then those of ancestors, which may be settled
+	for _, a := range ancestors {
+		h.Time = max(h.Time, a.Header.Time)
+	}
 	for _, p := range h.Parents {
 		if v := s.graph.Get(p); v != nil {
 			h.Time = max(h.Time, v.Header.Time)
