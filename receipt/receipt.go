@@ -1,0 +1,239 @@
+package receipt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"weft/tangle"
+)
+
+// Parts are what a receipt is built from.
+type Parts struct {
+	Network   tangle.ID
+	Entry     tangle.Entry // whole, or erased: then only its hash counts
+	Index     int          // of the entry in its message
+	Header    []byte       // of the message
+	Signature tangle.Signature
+	EntryPath []tangle.Hash // from the entry's hash to the header's BodyRoot
+	Position  tangle.Position
+	Leaf      []byte        // of the log: position, message, outcomes
+	LogPath   []tangle.Hash // from the leaf to the checkpoint's root (RFC 6962, section 2.1.1)
+	Note      []byte        // certified checkpoint
+}
+
+// MaxReceipt bounds a receipt in bytes.
+const MaxReceipt = 256 << 10
+
+// magic opens every receipt; the digit is the version.
+const magic = "weft receipt 1\n"
+
+const maxPath = 64 // hashes in a path
+
+// ErrFormat is the cause of all faults in a receipt's form.
+var ErrFormat = errors.New("malformed receipt")
+
+// Leaf is a leaf of the log: position u64, message ID, entry count u16, then a bit per entry, most significant first, 1 if
+// the entry was accepted.
+func Leaf(p tangle.Position, id tangle.ID, rejected []bool) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(p))
+	b = append(b, id[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(rejected)))
+	bits := make([]byte, (len(rejected)+7)/8)
+	for i, r := range rejected {
+		if !r {
+			bits[i/8] |= 0x80 >> (i % 8)
+		}
+	}
+	return append(b, bits...)
+}
+
+// ParseLeaf reads a leaf.
+func ParseLeaf(b []byte) (p tangle.Position, id tangle.ID, rejected []bool, err error) {
+	if len(b) < 42 {
+		return p, id, nil, fmt.Errorf("%w: leaf of %d bytes", ErrFormat, len(b))
+	}
+	p = tangle.Position(binary.BigEndian.Uint64(b))
+	copy(id[:], b[8:])
+	rejected = make([]bool, binary.BigEndian.Uint16(b[40:]))
+	bits := b[42:]
+	if len(bits) != (len(rejected)+7)/8 {
+		return p, id, nil, fmt.Errorf("%w: leaf with %d bytes of outcomes", ErrFormat, len(bits))
+	}
+	for i := range rejected {
+		rejected[i] = bits[i/8]&(0x80>>(i%8)) == 0
+	}
+	if !bytes.Equal(Leaf(p, id, rejected), b) {
+		return p, id, nil, fmt.Errorf("%w: leaf not in canonical form", ErrFormat)
+	}
+	return p, id, rejected, nil
+}
+
+// Build encodes a receipt: magic, network, form of the entry u8 (0 whole, 1 hash only), then fields with a u32 length each,
+// in the order of Parts, and the number of closing checkpoints u16, which is 0 in epoch 0.
+func Build(p Parts) ([]byte, error) {
+	b := append([]byte(magic), p.Network[:]...)
+	if p.Entry.Erased() {
+		b = append(b, 1)
+		b = append(b, p.Entry.Hash[:]...)
+	} else {
+		b = append(b, 0)
+		b = binary.BigEndian.AppendUint16(b, uint16(p.Entry.Kind))
+		b = append(b, p.Entry.Salt[:]...)
+		b = appendField(b, p.Entry.Data)
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(p.Index))
+	b = appendField(b, p.Header)
+	b = append(b, p.Signature[:]...)
+	b = appendPath(b, p.EntryPath)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Position))
+	b = appendField(b, p.Leaf)
+	b = appendPath(b, p.LogPath)
+	b = appendField(b, p.Note)
+	b = binary.BigEndian.AppendUint16(b, 0)
+	if len(b) > MaxReceipt || p.Index < 0 || p.Index > math.MaxUint16 {
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(b), MaxReceipt)
+	}
+	return b, nil
+}
+
+// Parse reads a receipt's form; Verify also checks what it says.
+func Parse(b []byte) (p Parts, err error) {
+	if len(b) > MaxReceipt {
+		return p, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(b), MaxReceipt)
+	}
+	r := reader{b: b}
+	if string(r.take(len(magic))) != magic {
+		return p, fmt.Errorf("%w: does not begin with %q", ErrFormat, magic)
+	}
+	copy(p.Network[:], r.take(32))
+	p.Entry = r.entry()
+	p.Index = int(r.u16())
+	p.Header = r.field()
+	copy(p.Signature[:], r.take(64))
+	p.EntryPath = r.path()
+	p.Position = tangle.Position(r.u64())
+	p.Leaf = r.field()
+	p.LogPath = r.path()
+	p.Note = r.field()
+	if n := r.u16(); n != 0 {
+		r.fail("%d closing checkpoints in epoch 0", n)
+	}
+	if r.err == nil && len(r.b) != 0 {
+		r.fail("%d trailing bytes", len(r.b))
+	}
+	return p, r.err
+}
+
+func appendField(b, field []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(field))), field...)
+}
+
+func appendPath(b []byte, path []tangle.Hash) []byte {
+	b = append(b, byte(len(path)))
+	for i := range path {
+		b = append(b, path[i][:]...)
+	}
+	return b
+}
+
+func hashOf(parts ...[]byte) tangle.Hash {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return tangle.Hash(h.Sum(nil))
+}
+
+// reader takes fields off a receipt and remembers the first fault; it never allocates more than the input is long.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *reader) take(n int) []byte {
+	if r.err != nil || n > len(r.b) {
+		r.fail("wants %d bytes, has %d", n, len(r.b))
+		return nil
+	}
+	b := r.b[:n:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *reader) u8() byte {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) u16() uint16 {
+	if b := r.take(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (r *reader) u64() uint64 {
+	if b := r.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) field() []byte {
+	b := r.take(4)
+	if b == nil {
+		return nil
+	}
+	n := binary.BigEndian.Uint32(b)
+	if int64(n) > int64(len(r.b)) {
+		r.fail("field of %d bytes, has %d", n, len(r.b))
+		return nil
+	}
+	return r.take(int(n))
+}
+
+func (r *reader) path() []tangle.Hash {
+	n := int(r.u8())
+	if n > maxPath || 32*n > len(r.b) {
+		r.fail("path of %d hashes", n)
+		return nil
+	}
+	path := make([]tangle.Hash, n)
+	for i := range path {
+		copy(path[i][:], r.take(32))
+	}
+	return path
+}
+
+func (r *reader) entry() tangle.Entry {
+	switch form := r.u8(); form {
+	case 0:
+		kind := tangle.Kind(r.u16())
+		var salt tangle.Salt
+		copy(salt[:], r.take(len(salt)))
+		data := r.field()
+		if kind == tangle.KindErased {
+			r.fail("kind %d is reserved", kind)
+		}
+		return tangle.NewEntry(kind, salt, data)
+	case 1:
+		var h tangle.Hash
+		copy(h[:], r.take(32))
+		return tangle.Entry{Kind: tangle.KindErased, Hash: h}
+	default:
+		r.fail("entry form %d", form)
+		return tangle.Entry{}
+	}
+}
