@@ -221,7 +221,9 @@ func (s *step) offer(m *tangle.Message, from tangle.Member, checks []Checked) {
 	s.repair.Missing(s.now, added.Missing, from)
 	for _, bad := range added.Invalid {
 		delete(s.checks, bad.Message.ID)
-		s.out.Faults = append(s.out.Faults, Fault{from, fmt.Sprintf("message %s: %v", bad.Message.ID.Short(), bad.Err)})
+		if bad.Message.ID == m.ID { // the others were parked before, and came from somebody else
+			s.out.Faults = append(s.out.Faults, Fault{from, fmt.Sprintf("message %s: %v", bad.Message.ID.Short(), bad.Err)})
+		}
 	}
 	s.attached(added.Attached)
 }
