@@ -38,7 +38,7 @@ go on; with a second one gone nothing becomes final until it is back.`,
 		RunE: func(c *cobra.Command, _ []string) error { return t.run(c.Context()) },
 	}
 	t.flags(c)
-	c.AddCommand(newTestnetMakeCommand(s))
+	c.AddCommand(newTestnetMakeCommand(s), newDemoCommand(s))
 	return c
 }
 

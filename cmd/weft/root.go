@@ -100,6 +100,8 @@ func commands(s *shell) []*cobra.Command {
 		newRunCommand(s),
 		newMessageCommand(s),
 		newFollowCommand(s),
+		newReceiptCommand(s),
+		newLogCommand(s),
 		newNodeCommand(s),
 		newPeersCommand(s),
 		newHealthCommand(s),

@@ -1,0 +1,352 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weft/client"
+	"weft/receipt"
+	"weft/tangle"
+	"weft/testnet"
+)
+
+// The bounds of the demonstration's input.
+const (
+	MaxDemoLines     = 20_000
+	MaxDemoLineBytes = 8 << 10
+)
+
+func newDemoCommand(s *shell) *cobra.Command {
+	t := testnetCommand{shell: s}
+	c := &cobra.Command{
+		Use:   "demo [LOGFILE]",
+		Short: "show what the network does, on a real log",
+		Long: `Starts four validators, puts every line of a real log on the ledger as an audit entry
+(the machine's package log, or 'git log' where there is none), kills one node with SIGKILL
+in the middle, restarts it and waits until it has the same checkpoint, fetches a receipt,
+checks it offline, changes one byte and shows that the check fails.
+
+On a terminal it then keeps running until Ctrl-C; elsewhere it ends. Exit code 0 if every
+step did what it says.`,
+		Example: "  weft testnet demo\n  weft testnet demo access.log --dir net",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			d := demo{testnetCommand: t}
+			return d.run(c.Context(), args)
+		},
+	}
+	t.flags(c)
+	return c
+}
+
+// demo is one run through the steps.
+type demo struct {
+	testnetCommand
+	net    *testnet.Network
+	source string
+	lines  [][]byte
+	step   int
+
+	mu    sync.Mutex // guards what the senders gather
+	times []time.Duration
+	last  client.SubmittedEntry // of the newest answer
+	final atomic.Int64          // entries
+}
+
+func (d *demo) run(ctx context.Context, args []string) error {
+	if err := d.read(ctx, args); err != nil {
+		return err
+	}
+	net, remove, err := d.open()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	d.net = net
+	defer net.Stop()
+	for _, step := range []func(context.Context) error{d.start, d.send, d.lone, d.sendWithOneKilled, d.restart, d.proof} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+	}
+	d.announce(net)
+	if onTerminal(d.out) && !d.json {
+		d.print("everything worked; the network runs on until Ctrl-C\n\n")
+		d.watch(ctx, net)
+		return nil
+	}
+	d.print("everything worked\n")
+	return nil
+}
+
+// errInterrupted says that someone pressed Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+func (d *demo) say(format string, args ...any) {
+	d.step++
+	d.print("\n%d. "+format+"\n", append([]any{d.step}, args...)...)
+}
+
+// read takes the lines of the file, of the package log, or of git's.
+func (d *demo) read(ctx context.Context, args []string) error {
+	const packages = "/var/log/dpkg.log"
+	d.source = packages
+	if len(args) == 1 {
+		d.source = args[0]
+	}
+	text, err := os.ReadFile(d.source)
+	if len(args) == 0 && (err != nil || len(text) == 0) {
+		d.source = "git log"
+		text, err = exec.CommandContext(ctx, "git", "log", "--stat").Output()
+	}
+	if err != nil {
+		return fmt.Errorf("no log to show: %s: %w", d.source, err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, MaxDemoLineBytes)
+	for lines.Scan() && len(d.lines) < MaxDemoLines {
+		if line := bytes.TrimSpace(lines.Bytes()); len(line) > 0 {
+			d.lines = append(d.lines, bytes.Clone(line))
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", d.source, err)
+	}
+	if len(d.lines) < 2 {
+		return fmt.Errorf("%s has no lines to send", d.source)
+	}
+	return nil
+}
+
+func (d *demo) start(ctx context.Context) error {
+	d.say("Start %d validators, each a process with its own key and folder", len(d.net.Nodes))
+	began := time.Now()
+	if err := startAll(ctx, d.net); err != nil {
+		return err
+	}
+	for _, node := range d.net.Nodes {
+		d.print("   %s  pid %d  %s\n", node.Name, node.PID(), node.API)
+	}
+	d.print("   ready after %s\n", seconds(time.Since(began)))
+	return nil
+}
+
+// send puts the first half on the ledger, through all nodes.
+func (d *demo) send(ctx context.Context) error {
+	half := d.lines[:len(d.lines)/2]
+	d.say("Put %d lines of %s on the ledger, through all %d nodes", len(half), d.source, len(d.net.Nodes))
+	return d.sendAll(ctx, half, len(d.net.Nodes), nil)
+}
+
+// lone shows how long one entry takes when nobody else sends.
+func (d *demo) lone(ctx context.Context) error {
+	d.say("One entry alone, from sending to final")
+	began := time.Now()
+	if err := d.submit(ctx, d.net.Nodes[0].Client, [][]byte{[]byte("one line alone")}); err != nil {
+		return err
+	}
+	d.print("   %d ms, position %d\n", time.Since(began).Milliseconds(), d.last.Place.Position)
+	return nil
+}
+
+// sendWithOneKilled sends the other half through the nodes that live on.
+func (d *demo) sendWithOneKilled(ctx context.Context) error {
+	rest := d.lines[len(d.lines)/2:]
+	victim := len(d.net.Nodes) - 1
+	name := d.net.Nodes[victim].Name
+	d.say("Kill %s with SIGKILL while %d more lines arrive at the others", name, len(rest))
+	kill := func() error {
+		d.print("   kill -9 %d (%s) after %d entries\n", d.net.Nodes[victim].PID(), name, d.final.Load())
+		return d.net.Kill(victim)
+	}
+	if err := d.sendAll(ctx, rest, victim, kill); err != nil {
+		return err
+	}
+	d.print("   nothing stopped: %d entries are final\n", d.final.Load())
+	return nil
+}
+
+// sendAll sends the lines in batches through the first nodes, several requests at a time, and waits until all are final.
+// When a third has been sent, halfway runs beside the sending.
+func (d *demo) sendAll(ctx context.Context, lines [][]byte, nodes int, halfway func() error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	batches := slices.Collect(slices.Chunk(lines, client.MaxBatch))
+	d.times = nil
+	began := time.Now()
+	var next atomic.Int64
+	var senders sync.WaitGroup
+	for i := range 4 * nodes {
+		c := d.net.Nodes[i%nodes].Client
+		senders.Go(func() {
+			for n := next.Add(1) - 1; int(n) < len(batches) && ctx.Err() == nil; n = next.Add(1) - 1 {
+				if int(n) == len(batches)/3 && halfway != nil {
+					senders.Go(func() { stopOn(cancel, halfway()) })
+				}
+				stopOn(cancel, d.submit(ctx, c, batches[n]))
+			}
+		})
+	}
+	senders.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	slices.Sort(d.times)
+	d.print("   all final after %s: %.0f entries/s; from sending to final p50 %d ms, p99 %d ms\n", seconds(took),
+		float64(len(lines))/took.Seconds(), at(d.times, 50).Milliseconds(), at(d.times, 99).Milliseconds())
+	return nil
+}
+
+func stopOn(cancel context.CancelCauseFunc, err error) {
+	if err != nil {
+		cancel(err)
+	}
+}
+
+// at is the value below which percent of the sorted times lie.
+func at(times []time.Duration, percent int) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	return times[(len(times)-1)*percent/100]
+}
+
+// submit sends one batch and waits until all of it is final and accepted.
+func (d *demo) submit(ctx context.Context, c *client.Client, lines [][]byte) error {
+	entries := make([]client.Entry, len(lines))
+	for i, line := range lines {
+		entry, err := client.DataEntry("audit", line)
+		if err != nil {
+			return err
+		}
+		entries[i] = entry
+	}
+	began := time.Now()
+	answer, err := c.Submit(ctx, entries, client.Options{Final: client.MaxWait})
+	if err != nil {
+		return err
+	}
+	for _, e := range answer.Entries {
+		if e.Status != client.Final || e.Outcome != "accepted" || e.Place == nil {
+			return fmt.Errorf("entry %s is %s %s after %s, want final and accepted", e.EntryHash, e.Status, e.Outcome, time.Since(began))
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.times = append(d.times, time.Since(began))
+	d.last = answer.Entries[len(answer.Entries)-1]
+	d.final.Add(int64(len(lines)))
+	return nil
+}
+
+// restart starts the killed node and waits until it shows the checkpoint that the others have.
+func (d *demo) restart(ctx context.Context) error {
+	victim := len(d.net.Nodes) - 1
+	node, other := d.net.Nodes[victim], d.net.Nodes[0]
+	d.say("Start %s again on what its disk has kept", node.Name)
+	began := time.Now()
+	if err := d.net.StartNode(victim); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := node.WaitReady(ctx); err != nil {
+		return err
+	}
+	want, err := newest(ctx, other.Client, 0)
+	if err != nil {
+		return err
+	}
+	got, err := newest(ctx, node.Client, want.Size)
+	if err != nil {
+		return err
+	}
+	if got.Size > want.Size {
+		if got, err = node.Client.Checkpoint(ctx, want.Size); err != nil {
+			return err
+		}
+	}
+	if got.Root != want.Root {
+		return fmt.Errorf("%s has root %s at size %d, %s has %s", node.Name, got.Root, want.Size, other.Name, want.Root)
+	}
+	d.print("   caught up after %s: %s and %s have the same checkpoint, size %d, root %.16s...\n",
+		seconds(time.Since(began)), node.Name, other.Name, want.Size, want.Root)
+	return nil
+}
+
+// newest is a node's newest certified checkpoint once it has one of at least this size.
+func newest(ctx context.Context, c *client.Client, least tangle.Position) (client.Checkpoint, error) {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		list, err := c.Checkpoints(ctx, client.Page{Limit: 1})
+		if err != nil {
+			return client.Checkpoint{}, err
+		}
+		if len(list.Items) > 0 && list.Items[0].Size >= least {
+			return list.Items[0], nil
+		}
+		select {
+		case <-ctx.Done():
+			return client.Checkpoint{}, fmt.Errorf("no checkpoint of size %d: %w", least, ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+// proof fetches the receipt of the last line and checks it with nothing but the genesis file.
+func (d *demo) proof(ctx context.Context) error {
+	d.say("A receipt for one line, checked offline with nothing but genesis.json")
+	victim := d.net.Nodes[len(d.net.Nodes)-1]
+	file, err := victim.Client.Receipt(ctx, d.last.EntryHash)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.net.Dir, "receipt.weft")
+	if err := os.WriteFile(path, file, 0o644); err != nil {
+		return err
+	}
+	report, err := receipt.Verify(d.net.Genesis, file)
+	if err != nil || !report.Verified {
+		return fmt.Errorf("the receipt of %s is %s", d.last.EntryHash, refusal(report, err))
+	}
+	d.print("   %s, %d bytes, from %s, which was dead when the line was sent\n   verified: entry %s\n",
+		filepath.Base(path), len(file), victim.Name, d.last.EntryHash)
+	forged := bytes.Clone(file)
+	forged[len(forged)/2] ^= 1
+	report, err = receipt.Verify(d.net.Genesis, forged)
+	if err == nil && report.Verified {
+		return errors.New("a receipt with a changed byte was taken for true")
+	}
+	d.print("   one byte changed: %s\n", refusal(report, err))
+	return nil
+}
+
+// refusal is why a receipt does not verify.
+func refusal(report receipt.Report, err error) string {
+	if err != nil {
+		return "refused: " + err.Error()
+	}
+	for _, check := range report.Checks {
+		if !check.OK {
+			return "refused: " + check.Name + ": " + check.Detail
+		}
+	}
+	return "refused"
+}
