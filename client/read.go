@@ -60,11 +60,23 @@ type EntryRecord struct {
 	Code      string          `json:"code,omitempty"`
 	Place     *Place          `json:"place,omitempty"`
 	Time      *time.Time      `json:"time,omitempty"`
+	Tag       string          `json:"tag,omitempty"`
 	Data      json.RawMessage `json:"data,omitempty"`
 }
 
-// Kind is an entry's kind by name, or by number where it has none. It reads both from JSON.
+// Kind is an entry's kind by name, or by number where it has none. In JSON it is a string or a number accordingly.
 type Kind string
+
+// KindData is the core's own kind: tagged bytes.
+const KindData Kind = "data"
+
+// MarshalJSON writes numbers as such.
+func (k Kind) MarshalJSON() ([]byte, error) {
+	if _, err := strconv.ParseUint(string(k), 10, 16); err == nil {
+		return []byte(k), nil
+	}
+	return json.Marshal(string(k))
+}
 
 // UnmarshalJSON takes "data" as well as 1.
 func (k *Kind) UnmarshalJSON(b []byte) error {

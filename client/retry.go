@@ -36,13 +36,19 @@ func (r Retry) pause(attempt int, once bool, err error) (time.Duration, bool) {
 		return backOff, attempt < r.Silences
 	}
 	var p *Problem
-	if !errors.As(err, &p) || (p.Status != http.StatusTooManyRequests && p.Status != http.StatusServiceUnavailable) {
+	if !errors.As(err, &p) || !p.passes() {
 		return 0, false
 	}
 	if p.RetryAfter > r.Longest {
 		return 0, false
 	}
 	return max(backOff, p.RetryAfter), true
+}
+
+// passes says whether the same request may get another answer soon: the node is busy, or still at work on the request
+// whose answer was lost.
+func (p *Problem) passes() bool {
+	return p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable || p.Code == "in_progress"
 }
 
 // sleep waits for d or the end of ctx.

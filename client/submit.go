@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"weft/tangle"
@@ -16,8 +17,8 @@ import (
 
 // Entry is what a caller asks the node to publish under its member's signature.
 type Entry struct {
-	Kind string          `json:"kind"`
-	Data json.RawMessage `json:"data"` // in the form of the plugin that owns the kind
+	Kind Kind            `json:"kind"`
+	Data json.RawMessage `json:"data"` // {tag, bytes} of kind data, else a string of base64url
 }
 
 // DataEntry is an entry of the core's own kind: tagged bytes.
@@ -26,13 +27,23 @@ func DataEntry(tag string, data []byte) (Entry, error) {
 		Tag   string `json:"tag"`
 		Bytes string `json:"bytes"`
 	}{tag, base64.RawURLEncoding.EncodeToString(data)})
-	return Entry{Kind: "data", Data: b}, err
+	return Entry{Kind: KindData, Data: b}, err
+}
+
+// RawEntry is an entry of a plugin's kind.
+func RawEntry(kind tangle.Kind, data []byte) Entry {
+	text := make([]byte, 0, base64.RawURLEncoding.EncodedLen(len(data))+2)
+	text = append(base64.RawURLEncoding.AppendEncode(append(text, '"'), data), '"')
+	return Entry{Kind: Kind(strconv.Itoa(int(kind))), Data: text}
 }
 
 // Options of a submission; the zero value submits without waiting.
 type Options struct {
 	Final time.Duration // wait this long for finality, at most MaxWait; 0: do not wait
 	Key   string        // idempotency key, 8 to 64 characters; made up if empty
+
+	// Receipts asks for the receipts of all entries that are final; a single one that was waited for has its in any case.
+	Receipts bool
 }
 
 // MaxWait is the longest wait for finality that a node grants.
@@ -93,7 +104,7 @@ func (c *Client) Submit(ctx context.Context, entries []Entry, o Options) (Submit
 	if o.Key == "" {
 		o.Key = NewKey()
 	}
-	a, err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/messages" + waitQuery(o.Final), body: body, key: o.Key})
+	a, err := c.do(ctx, call{method: http.MethodPost, path: query("/api/v1/messages", o.query()), body: body, key: o.Key})
 	if err != nil {
 		return s, err
 	}
@@ -101,9 +112,14 @@ func (c *Client) Submit(ctx context.Context, entries []Entry, o Options) (Submit
 	return s, decode("/api/v1/messages", a.body, &s)
 }
 
-func waitQuery(d time.Duration) string {
-	if d <= 0 {
-		return ""
+func (o Options) query() url.Values {
+	v := url.Values{}
+	if o.Final > 0 {
+		v.Set("wait", "final")
+		v.Set("timeout", min(o.Final, MaxWait).String())
 	}
-	return "?" + url.Values{"wait": {"final"}, "timeout": {min(d, MaxWait).String()}}.Encode()
+	if o.Receipts {
+		v.Set("receipts", "true")
+	}
+	return v
 }

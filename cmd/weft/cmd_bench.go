@@ -106,6 +106,7 @@ they are. Load generator and nodes share this machine's cores.`,
 	f.IntVar(&b.connections, "connections", 0, "connections over all nodes; 0: what suits the scenario")
 	f.Float64Var(&b.rate, "rate", 0, "entries a second of half and one-down; 0: half of the peak")
 	f.Uint64Var(&b.seed, "seed", 1, "of all random choices")
+	c.AddCommand(newCrashCommand(s))
 	return c
 }
 
