@@ -1,0 +1,403 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"weft/config"
+	"weft/plugins"
+	"weft/tangle"
+)
+
+// MaxSubmitEntries is how many entries one request may carry.
+const MaxSubmitEntries = 64
+
+// The bounds of ?wait=final.
+const (
+	defaultWait = 10 * time.Second
+	MaxWait     = 30 * time.Second
+)
+
+// submit is POST /messages: the path every entry takes, so it is the one route that counts nanoseconds. The body is
+// read in one pass, the usual answer written without reflection.
+func (c *apiCall) submit() error {
+	wait, err := c.waitOption()
+	if err != nil {
+		return err
+	}
+	withReceipts, err := c.receiptOption()
+	if err != nil {
+		return err
+	}
+	entries, p := parseSubmission(c.body)
+	if p != nil {
+		return p
+	}
+	if c.Config.NoQuorum == config.NoQuorumRefuse && !c.Node.Vitals().Quorum {
+		return refuse("no_quorum", "too few members are there to make anything final").with("Retry-After", "1")
+	}
+	done, err := c.publishOnce(entries)
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		return c.answerFinal(done, wait, withReceipts || len(done.hashes) == 1)
+	}
+	return c.answerPending(done)
+}
+
+// published is what came of a submission.
+type published struct {
+	message tangle.ID
+	hashes  []tangle.Hash
+}
+
+// publishOnce publishes the entries, or finds what the same request has published before.
+func (c *apiCall) publishOnce(entries []plugins.Submission) (published, error) {
+	key, err := c.idempotencyKey()
+	if err != nil || key == "" {
+		return c.publish(c.Request().Context(), entries)
+	}
+	slot, before, err := c.replays.begin(c.caller.id, c.route.path, key, c.body)
+	if err != nil || before != nil {
+		if before == nil {
+			return published{}, err
+		}
+		c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
+		return *before, nil
+	}
+	done, err := c.publish(context.WithoutCancel(c.Request().Context()), entries) // the key stands for a whole effect
+	c.replays.end(slot, done, err)
+	return done, err
+}
+
+func (c *apiCall) publish(ctx context.Context, entries []plugins.Submission) (published, error) {
+	id, hashes, err := c.Node.Publish(ctx, entries)
+	return published{id, hashes}, err
+}
+
+// The bounds of an Idempotency-Key.
+const (
+	MinIdempotencyKey = 8
+	MaxIdempotencyKey = 64
+)
+
+func (c *apiCall) idempotencyKey() (string, error) {
+	values := c.Request().Header["Idempotency-Key"]
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(values) > 1 || len(key) < MinIdempotencyKey || len(key) > MaxIdempotencyKey {
+		return "", refuse("bad_parameter", "Idempotency-Key: want one of %d to %d characters", MinIdempotencyKey, MaxIdempotencyKey)
+	}
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			return "", refuse("bad_parameter", "Idempotency-Key: want visible ASCII characters")
+		}
+	}
+	return key, nil
+}
+
+// waitOption reads ?wait=final&timeout=10s; 0 means not to wait.
+func (c *apiCall) waitOption() (time.Duration, error) {
+	how := c.query.Get("wait")
+	if how != "" && how != "final" {
+		return 0, refuse("bad_parameter", "wait: want final")
+	}
+	text := c.query.Get("timeout")
+	switch {
+	case text != "" && how == "":
+		return 0, refuse("bad_parameter", "timeout goes with wait=final")
+	case how == "":
+		return 0, nil
+	case text == "":
+		return defaultWait, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 || d > MaxWait {
+		return 0, refuse("bad_parameter", "timeout: want a duration up to %s", MaxWait)
+	}
+	return d, nil
+}
+
+// receiptOption reads ?receipts: a single entry comes with its receipt, many do only if asked, because making
+// receipts costs more than publishing.
+func (c *apiCall) receiptOption() (bool, error) {
+	switch c.query.Get("receipts") {
+	case "":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, refuse("bad_parameter", "receipts: want true")
+}
+
+// parseSubmission reads {"entries":[{"kind":…,"data":…}]}. All base64 is decoded into one buffer.
+func parseSubmission(body []byte) ([]plugins.Submission, *problem) {
+	p := submissionParser{jsonScanner: jsonScanner{text: body}, buffer: make([]byte, 0, len(body))}
+	seen, err := p.object([]string{"entries"}, func(int) *problem { return p.array(MaxSubmitEntries, p.entry) })
+	if err == nil {
+		err = p.end()
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case seen == 0 || len(p.entries) == 0:
+		return nil, refuse("bad_value", "entries: want 1 to %d", MaxSubmitEntries)
+	}
+	return p.entries, nil
+}
+
+type submissionParser struct {
+	jsonScanner
+	entries []plugins.Submission
+	buffer  []byte // decoded data is never longer than its text, so this never grows
+
+	// of the entry being read
+	kind  tangle.Kind
+	plain bool   // data was an object: tagged bytes
+	data  []byte // what goes into the entry
+	tag   []byte
+	bytes []byte // of tagged bytes
+}
+
+func (p *submissionParser) entry(int) *problem {
+	p.kind, p.plain, p.data = 0, false, nil
+	seen, err := p.object([]string{"kind", "data"}, p.entryMember)
+	switch {
+	case err != nil:
+		return err
+	case seen != 3:
+		return p.badValue("an object with kind and data")
+	case p.kind == tangle.KindData && !p.plain:
+		return p.badValue("data of kind data as {tag, bytes}")
+	case p.kind != tangle.KindData && p.plain:
+		return p.badValue("data of this kind as base64url")
+	}
+	p.entries = append(p.entries, plugins.Submission{Kind: p.kind, Data: p.data})
+	return nil
+}
+
+func (p *submissionParser) entryMember(field int) (err *problem) {
+	if field == 0 {
+		return p.entryKind()
+	}
+	if p.space() == '{' {
+		p.plain = true
+		return p.tagged()
+	}
+	p.data, err = p.decode()
+	return err
+}
+
+// entryKind reads a number, or the name of the core's own kind.
+func (p *submissionParser) entryKind() *problem {
+	if p.space() != '"' {
+		n, err := p.integer(uint64(tangle.KindErased) - 1)
+		p.kind = tangle.Kind(n)
+		if err == nil && n == 0 {
+			return p.badValue(`a kind's number, or "data"`)
+		}
+		return err
+	}
+	name, err := p.str("a kind")
+	if err == nil && string(name) != dataKindName {
+		return refuse("unknown_kind", `%s: want a kind's number, or "data"`, p.path)
+	}
+	p.kind = tangle.KindData
+	return err
+}
+
+const dataKindName = "data"
+
+// decode reads base64url into the shared buffer.
+func (p *submissionParser) decode() ([]byte, *problem) {
+	start := len(p.buffer)
+	b, err := p.base64(p.buffer)
+	if err != nil {
+		return nil, err
+	}
+	p.buffer = b
+	return b[start:len(b):len(b)], nil
+}
+
+// tagged reads {tag, bytes}, in either order, and encodes it as Data does.
+func (p *submissionParser) tagged() *problem {
+	p.tag, p.bytes = nil, nil
+	seen, err := p.object([]string{"tag", "bytes"}, func(field int) (err *problem) {
+		if field == 0 {
+			p.tag, err = p.tagText()
+			return err
+		}
+		p.bytes, err = p.decode()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if seen != 3 {
+		return p.badValue("an object with tag and bytes")
+	}
+	p.data = Data{Tag: string(p.tag), Bytes: p.bytes}.Encode()
+	return nil
+}
+
+func (p *submissionParser) tagText() ([]byte, *problem) {
+	tag, err := p.str("a string")
+	if err == nil && (len(tag) > MaxTagBytes || !utf8.Valid(tag)) {
+		err = p.badValue("at most " + strconv.Itoa(MaxTagBytes) + " bytes")
+	}
+	return tag, err
+}
+
+// answerPending is 202: durable here, on its way.
+func (c *apiCall) answerPending(done published) error {
+	b := make([]byte, 0, 300+len(done.hashes)*180)
+	b = append(b, `{"status":"pending",`...)
+	if len(done.hashes) == 1 {
+		b = append(appendHex(append(b, `"entryHash":"`...), done.hashes[0][:]), `",`...)
+	}
+	b = append(appendHex(append(b, `"messageId":"`...), done.message[:]), `","entries":[`...)
+	for i := range done.hashes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"status":"pending","entryHash":"`...)
+		b = appendHex(b, done.hashes[i][:])
+		b = append(b, `","messageId":"`...)
+		b = append(appendHex(b, done.message[:]), `"}`...)
+	}
+	c.locate(done)
+	return c.bytes(http.StatusAccepted, jsonType, append(b, "]}"...))
+}
+
+func appendHex(b, raw []byte) []byte { return hex.AppendEncode(b, raw) }
+
+// locate says where to look for what was published.
+func (c *apiCall) locate(done published) {
+	where := "/api/v1/messages/" + done.message.String()
+	if len(done.hashes) == 1 {
+		where = "/api/v1/entries/" + done.hashes[0].String()
+	}
+	c.Response().Header()["Location"] = []string{where}
+}
+
+// outcomeView is the state of one entry of a submission.
+type outcomeView struct {
+	Status    Status      `json:"status"`
+	Outcome   string      `json:"outcome,omitempty"`
+	Code      string      `json:"code,omitempty"`
+	EntryHash tangle.Hash `json:"entryHash"`
+	MessageID tangle.ID   `json:"messageId"`
+	Place     *placeView  `json:"place,omitempty"`
+	Time      string      `json:"time,omitempty"`
+	Receipt   string      `json:"receipt,omitempty"`
+}
+
+// submittedView is the state of a submission; for a single entry its members stand here too.
+type submittedView struct {
+	*outcomeView
+	Status    Status        `json:"status"`
+	MessageID tangle.ID     `json:"messageId"`
+	Entries   []outcomeView `json:"entries"`
+}
+
+// answerFinal waits and tells the state then: 201 when all is final, else 202. A single entry that was rejected is
+// a problem, with its proof.
+func (c *apiCall) answerFinal(done published, wait time.Duration, receipts bool) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), wait)
+	defer cancel()
+	stop := context.AfterFunc(c.closing, cancel)
+	defer stop()
+	if err := c.Node.WaitFinal(ctx, done.hashes); err != nil && ctx.Err() == nil {
+		return err
+	}
+	view, err := c.viewSubmitted(done, receipts)
+	if err != nil {
+		return err
+	}
+	if p := rejection(view.Entries); p != nil {
+		return p
+	}
+	c.locate(published{view.MessageID, done.hashes})
+	status := http.StatusAccepted
+	if view.Status == StatusFinal {
+		status = http.StatusCreated
+	}
+	return c.json(status, view)
+}
+
+func (c *apiCall) viewSubmitted(done published, receipts bool) (submittedView, error) {
+	v := submittedView{Status: StatusFinal, MessageID: done.message}
+	for _, h := range done.hashes {
+		one, err := c.viewOutcome(h, done.message, receipts)
+		if err != nil {
+			return v, err
+		}
+		if rankOf(one.Status) < rankOf(v.Status) {
+			v.Status = one.Status
+		}
+		v.Entries = append(v.Entries, one)
+	}
+	if len(v.Entries) == 1 {
+		v.outcomeView = &v.Entries[0]
+		v.MessageID = v.Entries[0].MessageID
+	}
+	return v, nil
+}
+
+// rankOf orders statuses by how far they are.
+func rankOf(s Status) int {
+	switch s {
+	case StatusOrdered:
+		return 1
+	case StatusFinal:
+		return 2
+	}
+	return 0
+}
+
+func (c *apiCall) viewOutcome(h tangle.Hash, message tangle.ID, receipts bool) (outcomeView, error) {
+	v := outcomeView{Status: StatusPending, EntryHash: h, MessageID: message}
+	e, err := c.Node.Entry(h)
+	if errors.Is(err, ErrUnknown) {
+		return v, nil // durable, but not in a message yet
+	}
+	if err != nil {
+		return v, err
+	}
+	v.Status = e.Settled.Status
+	if e.Message != nil {
+		v.MessageID = e.Message.ID
+	}
+	v.Outcome, v.Code, v.Place = outcomeOf(e.Settled, e.Index)
+	if v.Place != nil {
+		v.Time = e.Settled.Time.String()
+	}
+	if receipts && v.Status == StatusFinal {
+		file, err := c.Node.Receipt(h)
+		if err != nil && !errors.Is(err, ErrNotFinal) {
+			return v, err
+		}
+		v.Receipt = encodeBase64(file)
+	}
+	return v, nil
+}
+
+// rejection is the problem of a single entry that the ledger rejected; also a refusal can be proved.
+func rejection(entries []outcomeView) *problem {
+	if len(entries) != 1 || entries[0].Outcome != outcomeRejected || entries[0].Status != StatusFinal {
+		return nil
+	}
+	e := entries[0]
+	p := refuse(e.Code, "the ledger rejected the entry at its place")
+	p.Outcome, p.Place = e.Outcome, e.Place
+	p.Receipt, _ = appendBase64(nil, []byte(e.Receipt))
+	return p
+}
