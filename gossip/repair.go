@@ -162,8 +162,11 @@ func (r *Repair) Tick(now tangle.Time, missing []tangle.ID, mine Heads) (asks []
 	return asks
 }
 
-// Due is when Tick has something to do at the latest; 0: nothing is waited for.
+// Due is when Tick has something to do at the latest; 0: nothing is waited for, or nobody is there to ask.
 func (r *Repair) Due() (due tangle.Time) {
+	if len(r.peers) == 0 {
+		return 0
+	}
 	for _, w := range r.wants {
 		if due == 0 || w.due < due {
 			due = w.due
