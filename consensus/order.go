@@ -21,6 +21,9 @@ type orderConfig struct {
 //
 // Everything in the cone is ordered whatever the roots are, because the leader itself is the last root.
 func order(c orderConfig) (ordered, expired []*tangle.Vertex) {
+	if c.leader.Settled { // an earlier leader referenced it as a tip: everything here is ordered
+		return nil, nil
+	}
 	w := walk{horizon: c.horizon, seen: map[*tangle.Vertex]bool{}}
 	for _, root := range roots(c) {
 		w.from(root)
