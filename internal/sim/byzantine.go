@@ -294,6 +294,11 @@ func (a *attacker) wrong(m *tangle.Message) *tangle.Message {
 	})
 }
 
+// maxLie is how far ahead of its clock a liar claims to be. Together with the skew of two correct clocks it stays within
+// what others accept without holding; beyond that a liar can slow rounds down to the skew between correct clocks, because
+// who builds on a message from the future must claim its time (docs/decisions has the record).
+const maxLie = 150 * time.Millisecond
+
 // lie changes heads, range answers and votes, and shifts the claimed time within what others accept.
 func (a *attacker) lie(e gossip.Envelope) gossip.Envelope {
 	r := a.world.random
@@ -321,7 +326,8 @@ func (a *attacker) lie(e gossip.Envelope) gossip.Envelope {
 }
 
 func (a *attacker) lieHeader(h *tangle.Header) {
-	h.Time = h.Time.Add(time.Duration(a.world.random.IntN(400)) * time.Millisecond)
+	claim := a.world.clock(a.instance).Add(time.Duration(a.world.random.Int64N(int64(maxLie))))
+	h.Time = max(h.Time, claim)
 	if h.Witness == nil {
 		return
 	}

@@ -1,12 +1,12 @@
 package sim
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"time"
 
 	"weft/gossip"
+	"weft/internal/zip215"
 	"weft/node"
 	"weft/tangle"
 )
@@ -19,7 +19,8 @@ type wires struct {
 	joined [][]bool // what the two sides believe: they are connected
 	parsed map[string]*tangle.Message
 	sealed map[tangle.ID]tangle.Signature // signatures known to be good
-	rules  []rule                         // of scripts
+	keys   *zip215.Verifier
+	rules  []rule // of scripts
 }
 
 // link is one direction between two instances.
@@ -32,7 +33,7 @@ type link struct {
 
 func newWires(w *World) *wires {
 	n := len(w.instances)
-	x := &wires{world: w, parsed: map[string]*tangle.Message{}, sealed: map[tangle.ID]tangle.Signature{}}
+	x := &wires{world: w, keys: zip215.NewVerifier(), parsed: map[string]*tangle.Message{}, sealed: map[tangle.ID]tangle.Signature{}}
 	for range n {
 		x.link = append(x.link, make([]link, n))
 		x.joined = append(x.joined, make([]bool, n))
@@ -320,7 +321,7 @@ func (x *wires) verify(m *tangle.Message) error {
 	if err := m.Validate(x.world.codec.Limits, member, validator, x.world.config.Nodes); err != nil {
 		return err
 	}
-	if !ed25519.Verify(m.Header.Author[:], tangle.SigningInput(m.ID), m.Signature[:]) {
+	if !x.keys.Verify(m.Header.Author, tangle.SigningInput(m.ID), m.Signature) {
 		return fmt.Errorf("message %s: %w", m.ID.Short(), errSignature)
 	}
 	x.sealed[m.ID] = m.Signature

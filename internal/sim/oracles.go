@@ -2,7 +2,6 @@ package sim
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"slices"
 	"time"
@@ -80,7 +79,7 @@ func (o *oracles) sealed(i *instance, m *tangle.Message) {
 	if err := m.Validate(o.world.codec.Limits, member, validator, o.world.config.Nodes); err != nil {
 		o.world.fail("S10", "%s signs an invalid message: %v", i, err)
 	}
-	if m.ID[0]%8 == 0 && !ed25519.Verify(m.Header.Author[:], tangle.SigningInput(m.ID), m.Signature[:]) {
+	if m.ID[0]%8 == 0 && !o.world.wires.keys.Verify(m.Header.Author, tangle.SigningInput(m.ID), m.Signature) {
 		o.world.fail("S10", "%s makes a wrong signature", i)
 	}
 }

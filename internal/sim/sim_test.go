@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	flag.Uint64("seed", 0, "replay this one seed (or WEFT_SIM_SEED)")
 	flag.Int("nodes", 0, "with this many validators; 0: 4, 7 and 10")
 	flag.Int("seeds", 0, "how many seeds of each size; 0: 200, or 12 with -short")
-	flag.Bool("trace", false, "with -seed: print every event")
+	flag.Bool("events", false, "with -seed: print every event")
 	flag.Bool("rewrite", false, "write the output of scripts into testdata")
 	flag.Parse()
 	os.Exit(m.Run())
@@ -73,11 +73,11 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// replay runs one seed and prints what it found; with -trace everything that happened.
+// replay runs one seed and prints what it found; with -events everything that happened.
 func replay(t *testing.T, seed uint64, nodes int) {
 	t.Helper()
 	c := Draw(seed, nodes)
-	if option[bool]("trace") {
+	if option[bool]("events") {
 		c.Trace = os.Stdout
 	}
 	start := time.Now()
