@@ -15,8 +15,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"weft/config/genesis"
 	"weft/tangle"
 )
@@ -47,7 +45,10 @@ var (
 	ErrQuorum     = errors.New("checkpoint lacks signatures of a quorum")
 )
 
-const maxNote = 64 << 10 // bytes of a signed note
+// MaxNote bounds a signed note in bytes: a state line per plugin, a signature line per validator.
+const MaxNote = 64 << 10
+
+const dataPlugin = "data" // built in: it has a state, and genesis does not list it
 
 // Text is the note's text: a C2SP tlog-checkpoint whose extension lines carry the rest.
 //
@@ -72,11 +73,12 @@ func (c Checkpoint) Text() []byte {
 // ParseCheckpoint reads a text; only what Text writes is accepted.
 func ParseCheckpoint(text []byte) (c Checkpoint, err error) {
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	if len(lines) < 7 {
+	if len(lines) < 7 || len(lines) > 7+1+genesis.MaxPlugins {
 		return c, fmt.Errorf("%w: %d lines", ErrCheckpoint, len(lines))
 	}
+	// Whatever cannot be read stays zero, and then Text below writes something else.
 	c.Network = strings.TrimPrefix(lines[0], "weft/")
-	c.Size, _ = strconv.ParseUint(lines[1], 10, 63)
+	c.Size = number(lines[1], "", 63)
 	if root, err := base64.StdEncoding.DecodeString(lines[2]); err == nil && len(root) == 32 {
 		c.Root = tangle.Hash(root)
 	}
@@ -85,19 +87,33 @@ func ParseCheckpoint(text []byte) (c Checkpoint, err error) {
 	c.Time = tangle.Time(number(lines[5], "time ", 63))
 	c.Members, _ = tangle.ParseHash(strings.TrimPrefix(lines[6], "members "))
 	for _, line := range lines[7:] {
-		f := strings.Split(line, " ")
-		if len(f) != 4 {
-			return c, fmt.Errorf("%w: line %q", ErrCheckpoint, line)
+		s, err := parseState(line)
+		if err != nil {
+			return Checkpoint{}, err
 		}
-		s := State{Plugin: f[1]}
-		s.Digest, _ = tangle.ParseHash(f[2])
-		s.Map, _ = tangle.ParseHash(f[3])
 		c.States = append(c.States, s)
 	}
+	if err := genesis.CheckNetwork(c.Network); err != nil {
+		return Checkpoint{}, fmt.Errorf("%w: network %w", ErrCheckpoint, err)
+	}
 	if !bytes.Equal(c.Text(), text) {
-		return c, fmt.Errorf("%w: not in canonical form", ErrCheckpoint)
+		return Checkpoint{}, fmt.Errorf("%w: not in canonical form", ErrCheckpoint)
 	}
 	return c, nil
+}
+
+func parseState(line string) (s State, err error) {
+	f := strings.Split(line, " ")
+	if len(f) != 4 {
+		return s, fmt.Errorf("%w: line %q", ErrCheckpoint, line)
+	}
+	if err := genesis.CheckPlugin(f[1]); err != nil && f[1] != dataPlugin {
+		return s, fmt.Errorf("%w: plugin %w", ErrCheckpoint, err)
+	}
+	s.Plugin = f[1]
+	s.Digest, _ = tangle.ParseHash(f[2])
+	s.Map, _ = tangle.ParseHash(f[3])
+	return s, nil
 }
 
 func number(line, label string, bits int) uint64 {
@@ -107,8 +123,11 @@ func number(line, label string, bits int) uint64 {
 
 // KeyName is the name of a validator's key in signed notes: its member's name in genesis, which is unique there.
 func KeyName(g *genesis.Genesis, m tangle.Member) string {
-	i := slices.IndexFunc(g.Members, func(o genesis.Member) bool { return o.Key == m })
-	return "weft/" + g.Network + "/" + g.Members[i].Name
+	name := m.String()
+	if i := slices.IndexFunc(g.Members, func(o genesis.Member) bool { return o.Key == m }); i >= 0 {
+		name = g.Members[i].Name
+	}
+	return "weft/" + g.Network + "/" + name
 }
 
 // SignText signs a checkpoint's text: plain Ed25519 over the text, as C2SP signed-note has it.
@@ -121,95 +140,96 @@ func VerifyText(m tangle.Member, text []byte, sig tangle.Signature) bool {
 	return ed25519.Verify(m[:], text, sig[:])
 }
 
-// Note joins text and signatures to a signed note, in the order of the committee.
+// Note joins text and signatures to a signed note, in the order of the committee: a note is a function of its signers.
 func Note(g *genesis.Genesis, text []byte, sigs map[tangle.Member]tangle.Signature) []byte {
 	b := append(slices.Clone(text), '\n')
 	for _, m := range g.Committee() {
-		sig, ok := sigs[m]
-		if !ok {
-			continue
+		if sig, ok := sigs[m]; ok {
+			b = append(b, signatureLine(g, m, sig)...)
 		}
-		name := KeyName(g, m)
-		raw := binary.BigEndian.AppendUint32(nil, keyHash(name, m))
-		raw = append(raw, sig[:]...)
-		b = fmt.Appendf(b, "\u2014 %s %s\n", name, base64.StdEncoding.EncodeToString(raw))
 	}
 	return b
 }
 
 // OpenNote reads a signed note and checks that a quorum of distinct committee members has signed it. Only what Note
-// writes is accepted: every byte counts.
+// writes is accepted: every byte counts. Without a quorum of good signatures the checkpoint is returned with ErrQuorum: it
+// is then one that nobody vouches for.
+//
+// Package note reads the same bytes, but stops at 100 signatures and lets unknown, repeated and reordered lines pass.
 func OpenNote(g *genesis.Genesis, signed []byte) (c Checkpoint, signers []tangle.Member, err error) {
-	if len(signed) > maxNote {
-		return c, nil, fmt.Errorf("%w: note of %d bytes", ErrCheckpoint, len(signed))
+	if len(signed) > MaxNote {
+		return c, nil, fmt.Errorf("%w: note of %d bytes, limit %d", ErrCheckpoint, len(signed), MaxNote)
 	}
-	committee := g.Committee()
-	n, err := note.Open(signed, verifiers(g, committee))
-	if err != nil {
-		return c, nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	text, lines, ok := bytes.Cut(signed, []byte("\n\n"))
+	if !ok {
+		return c, nil, fmt.Errorf("%w: no signatures below the text", ErrCheckpoint)
 	}
-	sigs := map[tangle.Member]tangle.Signature{}
-	for _, s := range n.Sigs {
-		raw, err := base64.StdEncoding.DecodeString(s.Base64)
-		if err != nil || len(raw) != 4+64 {
-			return c, nil, fmt.Errorf("%w: signature of %s", ErrCheckpoint, s.Name)
-		}
-		i := slices.IndexFunc(committee, func(m tangle.Member) bool { return KeyName(g, m) == s.Name })
-		sigs[committee[i]] = tangle.Signature(raw[4:])
-	}
-	if !bytes.Equal(Note(g, []byte(n.Text), sigs), signed) {
-		return c, nil, fmt.Errorf("%w: note is not in canonical form", ErrCheckpoint)
-	}
-	if c, err = ParseCheckpoint([]byte(n.Text)); err != nil {
+	text = signed[:len(text)+1]
+	if c, err = ParseCheckpoint(text); err != nil {
 		return c, nil, err
 	}
-	if c.Network != g.Network {
-		return c, nil, fmt.Errorf("%w: of network %q", ErrCheckpoint, c.Network)
+	if c.Network != g.Network || c.Epoch != 0 {
+		return c, nil, fmt.Errorf("%w: of network %q, epoch %d", ErrCheckpoint, c.Network, c.Epoch)
 	}
+	signers, err = openSignatures(g, text, lines)
+	return c, signers, err
+}
+
+// openSignatures reads signature lines in the order of the committee, so that nobody can stand there twice.
+func openSignatures(g *genesis.Genesis, text, lines []byte) (signers []tangle.Member, err error) {
+	committee := g.Committee()
 	for _, m := range committee {
-		if _, ok := sigs[m]; ok {
-			signers = append(signers, m)
+		size := len(signatureLine(g, m, tangle.Signature{}))
+		if size > len(lines) {
+			break
 		}
+		sig, ok := signatureIn(lines[:size])
+		if !ok || !bytes.Equal(signatureLine(g, m, sig), lines[:size]) {
+			continue // another validator's line
+		}
+		if !VerifyText(m, text, sig) {
+			return nil, fmt.Errorf("%w: bad signature of %s", ErrQuorum, KeyName(g, m))
+		}
+		signers, lines = append(signers, m), lines[size:]
 	}
-	if len(signers) < genesis.Quorum(len(committee)) {
-		return c, signers, fmt.Errorf("%w: %d of %d", ErrQuorum, len(signers), len(committee))
+	switch {
+	case len(lines) != 0:
+		return nil, fmt.Errorf("%w: signature lines that are no validators' own, in the order of the committee", ErrQuorum)
+	case len(signers) < genesis.Quorum(len(committee)):
+		return signers, fmt.Errorf("%w: %d of %d", ErrQuorum, len(signers), len(committee))
 	}
-	return c, signers, nil
+	return signers, nil
 }
 
-func verifiers(g *genesis.Genesis, committee []tangle.Member) note.Verifiers {
-	list := make([]note.Verifier, len(committee))
-	for i, m := range committee {
-		name := KeyName(g, m)
-		list[i] = verifier{name, keyHash(name, m), m}
+// signatureIn takes the signature off the end of a line, whoever signed it.
+func signatureIn(line []byte) (sig tangle.Signature, ok bool) {
+	encoded := bytes.TrimSuffix(line[bytes.LastIndexByte(line, ' ')+1:], []byte("\n"))
+	raw, err := base64.StdEncoding.DecodeString(string(encoded))
+	if err != nil || len(raw) != 4+len(sig) {
+		return sig, false
 	}
-	return note.VerifierList(list...)
+	return tangle.Signature(raw[4:]), true
 }
 
-// verifier is a validator's key as package note wants it.
-type verifier struct {
-	name string
-	hash uint32
-	key  tangle.Member
+// signatureLine is C2SP signed-note's: em dash, key name, base64 of key ID and signature.
+func signatureLine(g *genesis.Genesis, m tangle.Member, sig tangle.Signature) []byte {
+	name := KeyName(g, m)
+	raw := binary.BigEndian.AppendUint32(nil, keyHash(name, m))
+	raw = append(raw, sig[:]...)
+	return fmt.Appendf(nil, "\u2014 %s %s\n", name, base64.StdEncoding.EncodeToString(raw))
 }
 
-func (v verifier) Name() string    { return v.name }
-func (v verifier) KeyHash() uint32 { return v.hash }
-func (v verifier) Verify(text, sig []byte) bool {
-	return len(sig) == 64 && VerifyText(v.key, text, tangle.Signature(sig))
-}
-
-// VerifierKey is the validator's key in the text form of package note, for other tools that read signed notes.
+// VerifierKey is the validator's key in the text form of golang.org/x/mod/sumdb/note, for other tools that read notes.
 func VerifierKey(g *genesis.Genesis, m tangle.Member) string {
-	s, err := note.NewEd25519VerifierKey(KeyName(g, m), m[:])
-	if err != nil {
-		panic(err) // 32 bytes are always a key
-	}
-	return s
+	name := KeyName(g, m)
+	key := append([]byte{algEd25519}, m[:]...)
+	return fmt.Sprintf("%s+%08x+%s", name, keyHash(name, m), base64.StdEncoding.EncodeToString(key))
 }
+
+const algEd25519 = 1 // signature type of C2SP signed-note
 
 // keyHash is the key ID of C2SP signed-note for Ed25519, as package note computes it.
 func keyHash(name string, m tangle.Member) uint32 {
-	h := hashOf([]byte(name), []byte("\n"), []byte{1}, m[:])
+	h := hashOf([]byte(name), []byte("\n"), []byte{algEd25519}, m[:])
 	return binary.BigEndian.Uint32(h[:])
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 
+	"weft/config/genesis"
 	"weft/tangle"
 )
 
@@ -25,8 +26,8 @@ type Parts struct {
 	Note      []byte        // certified checkpoint
 }
 
-// MaxReceipt bounds a receipt in bytes.
-const MaxReceipt = 256 << 10
+// MaxReceipt bounds a receipt in bytes: an entry with its header fits in a message, beside them stand a note and paths.
+const MaxReceipt = genesis.MaxMessageBytes + MaxNote + 16<<10
 
 // magic opens every receipt; the digit is the version.
 const magic = "weft receipt 1\n"
@@ -72,9 +73,13 @@ func ParseLeaf(b []byte) (p tangle.Position, id tangle.ID, rejected []bool, err 
 	return p, id, rejected, nil
 }
 
-// Build encodes a receipt: magic, network, form of the entry u8 (0 whole, 1 hash only), then fields with a u32 length each,
-// in the order of Parts, and the number of closing checkpoints u16, which is 0 in epoch 0.
+// Build encodes a receipt: magic, network, form of the entry u8 (0 whole, 1 hash only), then the other parts in their order,
+// with lengths u32 and counts of hashes u8, and the number of closing checkpoints u16, which is 0 in epoch 0. It does not
+// check what the parts say, only that Parse reads them back.
 func Build(p Parts) ([]byte, error) {
+	if p.Index < 0 || p.Index > math.MaxUint16 || len(p.EntryPath) > maxPath || len(p.LogPath) > maxPath {
+		return nil, fmt.Errorf("%w: entry %d, paths of %d and %d hashes", ErrFormat, p.Index, len(p.EntryPath), len(p.LogPath))
+	}
 	b := append([]byte(magic), p.Network[:]...)
 	if p.Entry.Erased() {
 		b = append(b, 1)
@@ -94,7 +99,7 @@ func Build(p Parts) ([]byte, error) {
 	b = appendPath(b, p.LogPath)
 	b = appendField(b, p.Note)
 	b = binary.BigEndian.AppendUint16(b, 0)
-	if len(b) > MaxReceipt || p.Index < 0 || p.Index > math.MaxUint16 {
+	if len(b) > MaxReceipt {
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(b), MaxReceipt)
 	}
 	return b, nil
@@ -122,10 +127,13 @@ func Parse(b []byte) (p Parts, err error) {
 	if n := r.u16(); n != 0 {
 		r.fail("%d closing checkpoints in epoch 0", n)
 	}
-	if r.err == nil && len(r.b) != 0 {
+	if len(r.b) != 0 {
 		r.fail("%d trailing bytes", len(r.b))
 	}
-	return p, r.err
+	if r.err != nil {
+		return Parts{}, r.err
+	}
+	return p, nil
 }
 
 func appendField(b, field []byte) []byte {
@@ -207,7 +215,7 @@ func (r *reader) field() []byte {
 func (r *reader) path() []tangle.Hash {
 	n := int(r.u8())
 	if n > maxPath || 32*n > len(r.b) {
-		r.fail("path of %d hashes", n)
+		r.fail("path of %d hashes, limit %d, has %d bytes", n, maxPath, len(r.b))
 		return nil
 	}
 	path := make([]tangle.Hash, n)

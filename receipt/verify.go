@@ -2,7 +2,9 @@ package receipt
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -10,14 +12,16 @@ import (
 	"weft/tangle"
 )
 
-// Report is what a check of a receipt found: every check by name, and the facts that are proved if all of them are good.
+// Report is what a check of a receipt found: every check by name, and the facts that are proved.
 type Report struct {
-	Verified bool    `json:"verified"`
+	Verified bool    `json:"verified"` // every check is good
 	Checks   []Check `json:"checks"`
-	Facts    *Facts  `json:"facts,omitempty"` // as the receipt states them; proved only if Verified
+	// Facts are what the committee vouches for: nil unless every check is good, or all but author_signature, which alone
+	// is under the standard library's rules instead of the network's (docs/decisions/0002-signatures.md).
+	Facts *Facts `json:"facts,omitempty"`
 }
 
-// Check is one named step. Code is empty if it is good, "skipped" if an earlier fault left nothing to check.
+// Check is one named step. Code is empty if it is good, and CodeSkipped if an earlier fault left nothing to check.
 type Check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
@@ -28,19 +32,19 @@ type Check struct {
 // Facts are what a receipt proves: this entry, by this member, stands at this place with this outcome.
 type Facts struct {
 	EntryHash      tangle.Hash     `json:"entryHash"`
-	Erased         bool            `json:"erased"`
-	Kind           tangle.Kind     `json:"kind"`
+	Erased         bool            `json:"erased"` // the receipt holds the entry's hash only: no kind, no data
+	Kind           tangle.Kind     `json:"kind,omitempty"`
 	Data           []byte          `json:"data,omitempty"`
 	MessageID      tangle.ID       `json:"messageId"`
 	Author         tangle.Member   `json:"author"`
 	AuthorName     string          `json:"authorName"`
-	MessageTime    string          `json:"messageTime"`
+	MessageTime    string          `json:"messageTime"` // the author's claim
 	Position       tangle.Position `json:"position"`
 	Index          int             `json:"index"`
 	Accepted       bool            `json:"accepted"`
 	CheckpointSize uint64          `json:"checkpointSize"`
 	CheckpointTime string          `json:"checkpointTime"`
-	Signers        []string        `json:"signers"`
+	Signers        []string        `json:"signers"` // key names
 }
 
 // The names of the checks, in their order.
@@ -51,65 +55,78 @@ const (
 	CheckMember    = "author_member"
 	CheckSignature = "author_signature"
 	CheckEntry     = "entry_in_message"
-	CheckQuorum    = "checkpoint_quorum"
 	CheckLog       = "message_in_log"
+	CheckQuorum    = "checkpoint_quorum"
 	CheckOutcome   = "outcome"
 )
 
-// Verify checks a receipt with the genesis file alone. The error is nil if the checks could be made; read the report.
+// The codes of checks that are not good.
+const (
+	CodeSkipped       = "skipped"
+	CodeMalformed     = "malformed"
+	CodeNetwork       = "wrong_network"
+	CodeHeader        = "bad_header"
+	CodeMember        = "not_a_member"
+	CodeSignature     = "bad_signature"
+	CodeNotInMessage  = "not_in_message"
+	CodeNotInLog      = "not_in_log"
+	CodeNotCheckpoint = "bad_checkpoint" // not one of this network in epoch 0, in its one form
+	CodeNoQuorum      = "no_quorum"
+	CodeOutcome       = "bad_outcome"
+)
+
+// Verify checks a receipt with the genesis file alone. Whether it is good is Report.Verified; the error, ErrFormat, only says
+// that the bytes are not a receipt, as the check CheckFormat does too.
 func Verify(g *genesis.Genesis, receipt []byte) (Report, error) {
 	v := verification{genesis: g}
-	v.run(receipt)
-	return v.report(), v.err
+	var err error
+	if v.parts, err = Parse(receipt); err != nil {
+		v.note(CheckFormat, CodeMalformed, err)
+		return v.report(), err
+	}
+	v.note(CheckFormat, "", nil)
+	if v.note(CheckNetwork, CodeNetwork, v.network()) && v.note(CheckHeader, CodeHeader, v.readHeader()) {
+		v.run()
+	}
+	return v.report(), nil
 }
 
 type verification struct {
-	genesis *genesis.Genesis
-	parts   Parts
-	header  tangle.Header
-	id      tangle.ID
-	note    Checkpoint
-	signers []tangle.Member
-	reject  []bool
-	checks  []Check
-	failed  bool
-	err     error
+	genesis    *genesis.Genesis
+	parts      Parts
+	header     tangle.Header
+	id         tangle.ID
+	author     genesis.Member
+	checkpoint Checkpoint
+	signers    []tangle.Member
+	rejected   []bool
+	checks     []Check
 }
 
-func (v *verification) run(receipt []byte) {
-	steps := []struct {
-		name, code string
-		check      func() error
-	}{
-		{CheckFormat, "malformed", func() (err error) { v.parts, err = Parse(receipt); return err }},
-		{CheckNetwork, "wrong_network", v.network},
-		{CheckHeader, "bad_header", v.readHeader},
-		{CheckMember, "not_a_member", v.member},
-		{CheckSignature, "bad_signature", v.signature},
-		{CheckEntry, "not_in_message", v.entry},
-		{CheckQuorum, "no_quorum", v.checkpoint},
-		{CheckLog, "not_in_log", v.log},
-		{CheckOutcome, "bad_outcome", v.outcome},
+// run makes the checks that need a header. All are made, whatever the others find, as far as there is something to check:
+// message_in_log goes by what the checkpoint says, and checkpoint_quorum judges whether anyone vouches for it.
+func (v *verification) run() {
+	v.note(CheckMember, CodeMember, v.member())
+	v.note(CheckSignature, CodeSignature, v.signature())
+	v.note(CheckEntry, CodeNotInMessage, v.entry())
+	quorum := v.openNote()
+	if quorum == nil || errors.Is(quorum, ErrQuorum) {
+		v.note(CheckLog, CodeNotInLog, v.log())
+		v.note(CheckQuorum, CodeNoQuorum, quorum)
+	} else {
+		v.note(CheckLog, CodeSkipped, errors.New("there is no checkpoint to go by"))
+		v.note(CheckQuorum, CodeNotCheckpoint, quorum)
 	}
-	for i, s := range steps {
-		if err := s.check(); err != nil {
-			v.checks = append(v.checks, Check{Name: s.name, Code: s.code, Detail: err.Error()})
-			v.failed = true
-			if needed(s.name) {
-				for _, rest := range steps[i+1:] {
-					v.checks = append(v.checks, Check{Name: rest.name, Code: "skipped"})
-				}
-				return
-			}
-			continue
-		}
-		v.checks = append(v.checks, Check{Name: s.name, OK: true})
-	}
+	v.note(CheckOutcome, CodeOutcome, v.outcome())
 }
 
-// needed says whether later checks make no sense without this one.
-func needed(name string) bool {
-	return name == CheckFormat || name == CheckNetwork || name == CheckHeader || name == CheckQuorum
+func (v *verification) note(name, code string, err error) bool {
+	c := Check{Name: name, OK: err == nil}
+	if err != nil {
+		c.Code, c.Detail = code, err.Error()
+	}
+	v.checks = append(v.checks, c)
+	return c.OK
 }
 
 func (v *verification) network() error {
@@ -131,19 +148,12 @@ func (v *verification) readHeader() (err error) {
 }
 
 func (v *verification) member() error {
-	if v.authorName() == "" {
+	i := slices.IndexFunc(v.genesis.Members, func(m genesis.Member) bool { return m.Key == v.header.Author })
+	if i < 0 {
 		return fmt.Errorf("%s is not a member of genesis", v.header.Author)
 	}
+	v.author = v.genesis.Members[i]
 	return nil
-}
-
-func (v *verification) authorName() string {
-	for _, m := range v.genesis.Members {
-		if m.Key == v.header.Author {
-			return m.Name
-		}
-	}
-	return ""
 }
 
 func (v *verification) signature() error {
@@ -155,61 +165,95 @@ func (v *verification) signature() error {
 }
 
 func (v *verification) entry() error {
-	p := v.parts
-	if p.Index >= int(v.header.EntryCount) {
-		return fmt.Errorf("entry %d of %d", p.Index, v.header.EntryCount)
+	p, entries := v.parts, int64(v.header.EntryCount)
+	if int64(p.Index) >= entries {
+		return fmt.Errorf("entry %d of %d", p.Index, entries)
 	}
 	leaf := tlog.RecordHash(p.Entry.Hash[:])
-	return tlog.CheckRecord(proof(p.EntryPath), int64(v.header.EntryCount), tlog.Hash(v.header.BodyRoot), int64(p.Index), leaf)
-}
-
-func (v *verification) checkpoint() (err error) {
-	v.note, v.signers, err = OpenNote(v.genesis, v.parts.Note)
-	return err
-}
-
-func (v *verification) log() error {
-	p := v.parts
-	if uint64(p.Position) >= v.note.Size {
-		return fmt.Errorf("position %d, log of size %d", p.Position, v.note.Size)
+	if err := tlog.CheckRecord(proof(p.EntryPath), entries, tlog.Hash(v.header.BodyRoot), int64(p.Index), leaf); err != nil {
+		return fmt.Errorf("path of entry %d of %d: %w", p.Index, entries, err)
 	}
-	return tlog.CheckRecord(proof(p.LogPath), int64(v.note.Size), tlog.Hash(v.note.Root), int64(p.Position), tlog.RecordHash(p.Leaf))
-}
-
-// outcome ties the leaf to the message and the place.
-func (v *verification) outcome() error {
-	position, id, rejected, err := ParseLeaf(v.parts.Leaf)
-	switch {
-	case err != nil:
-		return err
-	case position != v.parts.Position:
-		return fmt.Errorf("leaf of position %d, receipt of %d", position, v.parts.Position)
-	case id != v.id:
-		return fmt.Errorf("leaf of message %s, header of %s", id, v.id)
-	case len(rejected) != int(v.header.EntryCount):
-		return fmt.Errorf("leaf with %d outcomes, message with %d entries", len(rejected), v.header.EntryCount)
-	}
-	v.reject = rejected
 	return nil
 }
 
-func (v *verification) report() Report {
-	r := Report{Verified: !v.failed, Checks: v.checks}
-	if v.reject == nil || v.parts.Index >= len(v.reject) {
-		return r
+func (v *verification) openNote() (err error) {
+	v.checkpoint, v.signers, err = OpenNote(v.genesis, v.parts.Note)
+	return err
+}
+
+// log ties the message to its place in the log: by the leaf, and by the path from there to the root.
+func (v *verification) log() error {
+	p, cp := v.parts, v.checkpoint
+	position, id, _, err := ParseLeaf(p.Leaf)
+	switch {
+	case err != nil:
+		return err
+	case position != p.Position:
+		return fmt.Errorf("leaf of position %d, receipt of %d", position, p.Position)
+	case id != v.id:
+		return fmt.Errorf("leaf of message %s, header of %s", id, v.id)
+	case uint64(p.Position) >= cp.Size:
+		return fmt.Errorf("position %d, log of size %d", p.Position, cp.Size)
 	}
+	leaf := tlog.RecordHash(p.Leaf)
+	if err := tlog.CheckRecord(proof(p.LogPath), int64(cp.Size), tlog.Hash(cp.Root), int64(p.Position), leaf); err != nil {
+		return fmt.Errorf("path of position %d in a log of %d: %w", p.Position, cp.Size, err)
+	}
+	return nil
+}
+
+// outcome reads what the leaf says of the entry.
+func (v *verification) outcome() error {
+	_, _, rejected, err := ParseLeaf(v.parts.Leaf)
+	switch {
+	case err != nil:
+		return err
+	case len(rejected) != int(v.header.EntryCount):
+		return fmt.Errorf("leaf with %d outcomes, message with %d entries", len(rejected), v.header.EntryCount)
+	case v.parts.Index >= len(rejected):
+		return fmt.Errorf("outcome %d of %d", v.parts.Index, len(rejected))
+	}
+	v.rejected = rejected
+	return nil
+}
+
+// report closes the list of checks with those that were not made.
+func (v *verification) report() Report {
+	for _, name := range checkNames()[len(v.checks):] {
+		v.note(name, CodeSkipped, errors.New("an earlier fault left nothing to check"))
+	}
+	good := func(c Check) bool { return c.OK }
+	vouched := func(c Check) bool { return c.OK || c.Name == CheckSignature }
+	r := Report{Verified: all(v.checks, good), Checks: v.checks}
+	if all(v.checks, vouched) {
+		r.Facts = v.facts()
+	}
+	return r
+}
+
+func checkNames() []string {
+	return []string{CheckFormat, CheckNetwork, CheckHeader, CheckMember, CheckSignature, CheckEntry, CheckLog, CheckQuorum, CheckOutcome}
+}
+
+func all(checks []Check, ok func(Check) bool) bool {
+	return !slices.ContainsFunc(checks, func(c Check) bool { return !ok(c) })
+}
+
+func (v *verification) facts() *Facts {
 	p := v.parts
 	f := &Facts{
-		EntryHash: p.Entry.Hash, Erased: p.Entry.Erased(), Kind: p.Entry.Kind, Data: p.Entry.Data,
-		MessageID: v.id, Author: v.header.Author, AuthorName: v.authorName(), MessageTime: v.header.Time.String(),
-		Position: p.Position, Index: p.Index, Accepted: !v.reject[p.Index],
-		CheckpointSize: v.note.Size, CheckpointTime: v.note.Time.String(),
+		EntryHash: p.Entry.Hash, Erased: p.Entry.Erased(), Data: p.Entry.Data,
+		MessageID: v.id, Author: v.header.Author, AuthorName: v.author.Name, MessageTime: v.header.Time.String(),
+		Position: p.Position, Index: p.Index, Accepted: !v.rejected[p.Index],
+		CheckpointSize: v.checkpoint.Size, CheckpointTime: v.checkpoint.Time.String(),
+	}
+	if !f.Erased {
+		f.Kind = p.Entry.Kind
 	}
 	for _, m := range v.signers {
 		f.Signers = append(f.Signers, KeyName(v.genesis, m))
 	}
-	r.Facts = f
-	return r
+	return f
 }
 
 func proof(path []tangle.Hash) tlog.RecordProof {
