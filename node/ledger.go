@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -228,16 +229,27 @@ func (l *Ledger) Checkpoint(size uint64) (CheckpointRecord, error) {
 
 // LatestCheckpoint returns the newest certified checkpoint.
 func (l *Ledger) LatestCheckpoint() (CheckpointRecord, error) {
-	list, err := l.certified(uint64(l.Head().Final), 1<<16)
+	list, err := l.certified(uint64(l.Head().Final), math.MaxUint64, 1<<16)
 	if err != nil || len(list) == 0 {
 		return CheckpointRecord{}, errors.Join(err, ErrUnknown)
 	}
 	return list[len(list)-1], nil
 }
 
-// Checkpoints returns up to limit certified checkpoints of at least the given size, ascending by size and commit.
-func (l *Ledger) Checkpoints(from uint64, limit int) ([]CheckpointRecord, error) {
-	return l.certified(from, limit)
+// Checkpoints returns up to limit certified checkpoints of a size below before, newest first.
+func (l *Ledger) Checkpoints(before uint64, limit int) (list []CheckpointRecord, err error) {
+	// The store only scans upwards: look back over a span of sizes that grows until it holds enough.
+	for span := uint64(limit); ; span *= 8 {
+		from := before - min(before, span)
+		if list, err = l.certified(from, before, 1<<16); err != nil {
+			return nil, err
+		}
+		if len(list) >= limit || from == 0 {
+			break
+		}
+	}
+	slices.Reverse(list)
+	return list[:min(limit, len(list))], nil
 }
 
 // Tile returns a hash tile in the C2SP tlog-tiles layout; only full width or what a certified checkpoint covers exists.
@@ -290,17 +302,18 @@ func (l *Ledger) leaf(p tangle.Position) ([]byte, error) {
 }
 
 func (l *Ledger) covering(size uint64) (CheckpointRecord, error) {
-	list, err := l.certified(size, 1)
+	list, err := l.certified(size, math.MaxUint64, 1)
 	if err != nil || len(list) == 0 {
 		return CheckpointRecord{}, errors.Join(err, ErrNotFinal)
 	}
 	return list[0], nil
 }
 
-func (l *Ledger) certified(size uint64, limit int) (list []CheckpointRecord, err error) {
-	end := store.PrefixEnd([]byte{byte(store.PrefixCertified)})
+// certified lists checkpoints of sizes from..before, ascending by size and commit.
+func (l *Ledger) certified(from, before uint64, limit int) (list []CheckpointRecord, err error) {
+	low, high := store.Key(store.PrefixCertified, store.U64(from)), store.Key(store.PrefixCertified, store.U64(before))
 	var fault error
-	err = l.store.Scan(store.Key(store.PrefixCertified, store.U64(size)), end, func(_, value []byte) bool {
+	err = l.store.Scan(low, high, func(_, value []byte) bool {
 		r := record{b: value}
 		mark := r.mark()
 		note := slices.Clone(r.b)

@@ -16,12 +16,17 @@ import (
 // full disk by killing the process; an error is better.
 const minFreeBytes = 128 << 20
 
-func checkFreeSpace(dir string) error {
+// FreeBytes is the room on the disk of a folder; false if the system does not say.
+func FreeBytes(dir string) (uint64, bool) {
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("free space of %s: %w", dir, err)
+	if syscall.Statfs(dir, &fs) != nil {
+		return 0, false
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < minFreeBytes {
+	return fs.Bavail * uint64(fs.Bsize), true
+}
+
+func checkFreeSpace(dir string) error {
+	if free, known := FreeBytes(dir); known && free < minFreeBytes {
 		return fmt.Errorf("%w: %d MiB free for %s, %d needed", ErrDiskFull, free>>20, dir, minFreeBytes>>20)
 	}
 	return nil

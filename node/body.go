@@ -1,0 +1,465 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"weft/config/genesis"
+	"weft/gossip"
+	"weft/gossip/wire"
+	"weft/internal/store"
+	"weft/plugins"
+	"weft/tangle"
+)
+
+// Config is what a Node is made of.
+type Config struct {
+	Genesis *genesis.Genesis
+	Key     ed25519.PrivateKey
+	Store   store.Store
+	Dir     string // whose disk is watched; empty: none
+
+	Listen []string
+	Peers  []wire.Peer
+	PSK    []byte
+	MDNS   bool
+
+	Tuning   Tuning
+	API      APIConfig
+	Makers   []plugins.Maker
+	Sections map[string]json.RawMessage // of node.json, by plugin
+	Log      *slog.Logger
+}
+
+// Node is the Core with its body: one goroutine owns the Core; readers of peers verify and queue; callers submit and wait.
+type Node struct {
+	*Ledger
+	config    Config
+	self      tangle.Member
+	log       *slog.Logger
+	clock     *clock
+	core      *Core
+	wire      *wire.Host
+	verifier  *verifier
+	api       *api
+	plugins   []NamedPlugin
+	waiters   *waiters
+	observers *observers
+
+	peers   chan PeerChange
+	lanes   [2]chan *PeerFrame // by gossip.Lane
+	submits chan *ticket
+	closing chan struct{} // closed when the node ends
+
+	status   atomic.Pointer[CoreStatus]
+	stepped  atomic.Int64 // unix ms of the last Step
+	counters counters
+}
+
+// ticket is a submission on its way into the Core.
+type ticket struct {
+	entries []tangle.Entry
+	answer  chan answer // buffered
+}
+
+type answer struct {
+	message tangle.ID
+	err     error
+}
+
+// counters are for metrics.
+type counters struct {
+	steps, inputs, submitted, refused, faults, unsent atomic.Uint64
+	ordered, finals, commits, stepNanos               atomic.Uint64
+}
+
+// Bounds of the queues before the Core, and of one Step's input.
+const (
+	MaxQueuedFrames  = 256 // per lane; a frame is at most 1 MiB
+	MaxQueuedSubmits = 4096
+	maxStepInputs    = 512
+	maxStepBytes     = 4 << 20
+)
+
+// faultBan is how long a peer that sent what no honest peer sends is kept away.
+const faultBan = 10 * time.Second
+
+// Open opens a node; Run must follow, and closes what Open opened, except the store.
+func Open(c Config) (*Node, error) {
+	n := &Node{
+		config: c, log: c.Log, clock: newClock(), self: tangle.Member(c.Key.Public().(ed25519.PublicKey)),
+		Ledger:  OpenLedger(c.Genesis, c.Store),
+		waiters: newWaiters(), observers: newObservers(),
+		peers: make(chan PeerChange, 256), submits: make(chan *ticket, MaxQueuedSubmits), closing: make(chan struct{}),
+	}
+	n.status.Store(&CoreStatus{})
+	n.stepped.Store(time.Now().UnixMilli())
+	for i := range n.lanes {
+		n.lanes[i] = make(chan *PeerFrame, MaxQueuedFrames)
+	}
+	var ledger []CorePlugin
+	var err error
+	if n.plugins, ledger, err = openPlugins(c.Makers, c.Genesis, n.host); err != nil {
+		return nil, err
+	}
+	n.verifier = newVerifier(c.Genesis, runtime.GOMAXPROCS(0), ledger)
+	config := CoreConfig{Genesis: c.Genesis, Key: c.Key, Store: c.Store, Plugins: ledger, Tuning: c.Tuning}
+	if _, err := rand.Read(config.Seed[:]); err != nil {
+		return nil, err
+	}
+	if n.core, err = NewCore(config, n.clock.now()); err != nil {
+		return nil, err
+	}
+	n.Ledger = n.core.Ledger()
+	return n, n.openDoors()
+}
+
+// openDoors opens what others reach the node by: the peers' listener and the API.
+func (n *Node) openDoors() (err error) {
+	c := n.config
+	n.wire, err = wire.Open(wire.Config{
+		Key: c.Key, Network: n.Ledger.Network(), Listen: c.Listen, Peers: c.Peers, PSK: c.PSK, MDNS: c.MDNS,
+		Allowed: func(m tangle.Member) bool { _, ok := n.verifier.members[m]; return ok },
+		OnFrame: n.onFrame, OnPeer: n.onPeer, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.api, err = newAPI(apiParts{
+		Config: c.API, Genesis: c.Genesis, Self: n.self, Store: c.Store, Node: n, Plugins: n.plugins, Log: n.log,
+	})
+	if err != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		return errors.Join(err, n.wire.Run(ended))
+	}
+	return nil
+}
+
+// APIAddr is where the API answers; empty if it has no public listener.
+func (n *Node) APIAddr() string { return n.api.Addr() }
+
+// WireAddrs is where peers reach the node.
+func (n *Node) WireAddrs() []string { return n.wire.Addrs() }
+
+// Run runs the node until ctx ends or something makes it stop; nil means the former.
+func (n *Node) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { <-ctx.Done(); close(n.closing); return nil })
+	group.Go(func() error { return n.own(ctx) })
+	group.Go(func() error { return n.wire.Run(ctx) })
+	group.Go(func() error { return n.api.Run(ctx) })
+	for _, p := range n.plugins {
+		if p.Plugin.Run != nil {
+			group.Go(func() error {
+				if err := p.Plugin.Run(ctx); err != nil && ctx.Err() == nil {
+					return fmt.Errorf("plugin %s: %w", p.Name, err)
+				}
+				return nil
+			})
+		}
+	}
+	if gc, ok := n.config.Store.(interface{ RunGC(context.Context) error }); ok {
+		group.Go(func() error { return gc.RunGC(ctx) })
+	}
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Publish makes entries durable under this member's signature and starts them on their way, all of them or none. An error
+// with a code (plugins.Rejected) says why they were not taken.
+func (n *Node) Publish(ctx context.Context, list []plugins.Submission) (tangle.ID, []tangle.Hash, error) {
+	entries, err := n.prepare(list)
+	if err != nil {
+		return tangle.ID{}, nil, err
+	}
+	t := &ticket{entries: entries, answer: make(chan answer, 1)}
+	select {
+	case n.submits <- t:
+	default:
+		n.counters.refused.Add(1)
+		return tangle.ID{}, nil, plugins.Reject("busy", "%d submissions wait already", MaxQueuedSubmits)
+	}
+	select {
+	case a := <-t.answer:
+		hashes := make([]tangle.Hash, len(entries))
+		for i := range entries {
+			hashes[i] = entries[i].Hash
+		}
+		return a.message, hashes, a.err
+	case <-ctx.Done():
+		return tangle.ID{}, nil, ctx.Err()
+	case <-n.closing:
+		return tangle.ID{}, nil, plugins.Reject("shutting_down", "the node stops")
+	}
+}
+
+// prepare checks and admits entries, and salts them.
+func (n *Node) prepare(list []plugins.Submission) ([]tangle.Entry, error) {
+	salts := make([]byte, 16*len(list))
+	if _, err := rand.Read(salts); err != nil {
+		return nil, err
+	}
+	entries := make([]tangle.Entry, len(list))
+	for i, s := range list {
+		checked := n.verifier.checkEntry(s.Kind, s.Data)
+		if checked.Err != nil {
+			return nil, checked.Err
+		}
+		if err := n.admit(s.Kind, checked.Op); err != nil {
+			return nil, err
+		}
+		entries[i] = tangle.NewEntry(s.Kind, tangle.Salt(salts[16*i:]), s.Data)
+	}
+	return entries, nil
+}
+
+func (n *Node) admit(kind tangle.Kind, op plugins.Op) error {
+	for _, p := range n.plugins {
+		for _, k := range p.Plugin.Kinds {
+			if k == kind && p.Plugin.Admit != nil {
+				return p.Plugin.Admit(n.Ledger.PluginView(p.Name), op)
+			}
+		}
+	}
+	return nil
+}
+
+// WaitFinal returns when all entries are final, or with the context's error.
+func (n *Node) WaitFinal(ctx context.Context, hashes []tangle.Hash) error {
+	return n.waiters.wait(ctx, hashes, func(h tangle.Hash) (tangle.Position, bool) {
+		rec, err := n.Ledger.Entry(h)
+		placed := err == nil && (rec.Settled.Status == StatusOrdered || rec.Settled.Status == StatusFinal)
+		return rec.Settled.Position, placed
+	})
+}
+
+// Changed is closed when the ledger's head moves; ask again for the next change.
+func (n *Node) Changed() <-chan struct{} { return n.waiters.change() }
+
+// Watch delivers events as they happen; a receiver that is size events behind loses some.
+func (n *Node) Watch(size int) (events <-chan Event, stop func()) { return n.observers.watch(size) }
+
+// Peers describes the members this node knows addresses of or is connected to.
+func (n *Node) Peers() []wire.PeerInfo { return n.wire.Peers() }
+
+// onPeer and onFrame are called by the readers of peers; they may block, which slows the peer down.
+func (n *Node) onPeer(m tangle.Member, connected bool) {
+	select {
+	case n.peers <- PeerChange{m, connected}:
+	case <-n.closing:
+	}
+}
+
+func (n *Node) onFrame(from tangle.Member, lane wire.Lane, raw []byte) {
+	frame, err := n.verifier.frame(from, raw)
+	if err != nil {
+		n.fault(Fault{from, err.Error()})
+		return
+	}
+	select {
+	case n.lanes[lane] <- frame:
+	case <-n.closing:
+	}
+}
+
+func (n *Node) fault(f Fault) {
+	n.counters.faults.Add(1)
+	n.log.Warn("peer sent what no honest peer sends", slog.String("peer", f.Peer.String()), slog.String("reason", f.Reason))
+	n.wire.Drop(f.Peer, time.Now().Add(faultBan), f.Reason)
+}
+
+// own is the goroutine that owns the Core.
+func (n *Node) own(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var g gathering
+	for {
+		g.reset()
+		select {
+		case <-ctx.Done():
+			return nil
+		case p := <-n.peers:
+			g.peer(p)
+		case f := <-n.lanes[gossip.LaneWitness]:
+			g.frame(f)
+		case f := <-n.lanes[gossip.LaneBulk]:
+			g.frame(f)
+		case t := <-n.submits:
+			g.submit(t)
+		case <-timer.C:
+		}
+		n.gather(&g)
+		for again := true; again; {
+			out, err := n.step(&g)
+			if err != nil {
+				n.log.Error("the node must stop", slog.String("error", err.Error()))
+				return err
+			}
+			if again = out.More; !again {
+				n.setTimer(timer, out.Wake)
+			}
+			g.reset()
+		}
+	}
+}
+
+// gathering is the input of one Step.
+type gathering struct {
+	inputs  []Input
+	bytes   int
+	tickets []*ticket
+}
+
+func (g *gathering) reset() {
+	clear(g.inputs)
+	clear(g.tickets)
+	*g = gathering{inputs: g.inputs[:0], tickets: g.tickets[:0]}
+}
+
+func (g *gathering) full() bool { return len(g.inputs) >= maxStepInputs || g.bytes >= maxStepBytes }
+
+func (g *gathering) peer(p PeerChange) { g.inputs = append(g.inputs, Input{Peer: &p}) }
+
+func (g *gathering) frame(f *PeerFrame) {
+	g.inputs = append(g.inputs, Input{Frame: f})
+	if f.Frame.Messages != nil {
+		for _, raw := range f.Frame.Messages.Raw {
+			g.bytes += len(raw)
+		}
+	}
+}
+
+func (g *gathering) submit(t *ticket) {
+	g.inputs = append(g.inputs, Input{Submit: &Submission{Ticket: uint64(len(g.tickets)), Entries: t.entries}})
+	g.tickets = append(g.tickets, t)
+	for i := range t.entries {
+		g.bytes += len(t.entries[i].Data)
+	}
+}
+
+// gather adds what else waits, peers first, then witnesses, then the rest, up to the bounds of a Step.
+func (n *Node) gather(g *gathering) {
+	for !g.full() {
+		select {
+		case p := <-n.peers:
+			g.peer(p)
+			continue
+		default:
+		}
+		select {
+		case f := <-n.lanes[gossip.LaneWitness]:
+			g.frame(f)
+			continue
+		default:
+		}
+		select {
+		case f := <-n.lanes[gossip.LaneBulk]:
+			g.frame(f)
+		case t := <-n.submits:
+			g.submit(t)
+		default:
+			return
+		}
+	}
+}
+
+// step runs the Core once and acts on what follows.
+func (n *Node) step(g *gathering) (Effects, error) {
+	begin := time.Now()
+	out, err := n.core.Step(n.clock.now(), g.inputs)
+	if err != nil {
+		return out, err
+	}
+	for _, e := range out.Send {
+		n.send(e)
+	}
+	for _, a := range out.Accepted {
+		n.counters.submitted.Add(uint64(len(g.tickets[a.Ticket].entries)))
+		g.tickets[a.Ticket].answer <- answer{message: a.Message}
+	}
+	for _, r := range out.Refused {
+		n.counters.refused.Add(1)
+		g.tickets[r.Ticket].answer <- answer{err: plugins.Reject(r.Code, "%s", r.Detail)}
+	}
+	for _, f := range out.Faults {
+		n.fault(f)
+	}
+	n.waiters.observe(out.Events)
+	n.observers.publish(out.Events)
+	n.count(out, len(g.inputs), time.Since(begin))
+	return out, nil
+}
+
+// send gives an envelope to the wire, encoded once. What a full queue drops, gossip repairs.
+func (n *Node) send(e gossip.Envelope) {
+	frame := e.Frame.Bytes()
+	if e.To != (tangle.Member{}) {
+		n.sendTo(e.To, e.Lane, frame)
+		return
+	}
+	for _, m := range n.config.Genesis.Members {
+		if m.Key != n.self {
+			n.sendTo(m.Key, e.Lane, frame)
+		}
+	}
+}
+
+func (n *Node) sendTo(m tangle.Member, lane gossip.Lane, frame []byte) {
+	if !n.wire.Send(m, wire.Lane(lane), frame) {
+		n.counters.unsent.Add(1)
+	}
+}
+
+func (n *Node) setTimer(timer *time.Timer, wake tangle.Time) {
+	d := time.Second
+	if wake != 0 {
+		d = min(d, max(0, wake.Sub(n.clock.now())))
+	}
+	timer.Reset(d)
+}
+
+func (n *Node) count(out Effects, inputs int, took time.Duration) {
+	c := &n.counters
+	c.steps.Add(1)
+	c.inputs.Add(uint64(inputs))
+	c.stepNanos.Add(uint64(took))
+	for i := range out.Events {
+		switch e := &out.Events[i]; e.Kind {
+		case EventOrdered:
+			c.ordered.Add(uint64(len(e.Message.Entries)))
+		case EventCommitted:
+			c.commits.Add(1)
+		case EventFinal:
+			c.finals.Add(1)
+		case EventQuorum:
+			n.logQuorum(e.Commit == 1)
+		case EventEquivocate:
+			n.log.Warn("member signed two messages under one number",
+				slog.String("member", e.Message.Header.Author.String()), slog.String("message", e.Message.ID.String()))
+		}
+	}
+	st := n.core.Status()
+	n.status.Store(&st)
+	n.stepped.Store(time.Now().UnixMilli())
+}
+
+func (n *Node) logQuorum(ok bool) {
+	if ok {
+		n.log.Info("quorum is here: entries become final")
+	} else {
+		n.log.Warn("no quorum: entries stay pending until enough validators are back")
+	}
+}

@@ -1,0 +1,121 @@
+package node
+
+import (
+	"fmt"
+
+	"weft/config/genesis"
+	"weft/gossip"
+	"weft/internal/zip215"
+	"weft/plugins"
+	"weft/tangle"
+)
+
+// verifier turns the bytes of a frame into input for the Core: parsed, of members, with good signatures, and with the
+// plugins' checks made. It runs in the reader goroutine of each peer and lane, so that frames of a lane stay in order and a
+// peer that sends faster than this node verifies is slowed down by its own connection. At most workers run at once.
+//
+// It is safe for concurrent use.
+type verifier struct {
+	codec      tangle.Codec
+	members    map[tangle.Member]bool // value: is a validator
+	validators int
+	signatures *zip215.Verifier
+	checks     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error)
+	seen       *seenSet
+	workers    chan struct{}
+}
+
+func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier {
+	v := &verifier{
+		codec:      tangle.Codec{Network: g.ID(), Limits: g.Limits},
+		members:    map[tangle.Member]bool{},
+		validators: len(g.Committee()),
+		signatures: zip215.NewVerifier(),
+		checks:     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error){},
+		seen:       newSeenSet(),
+		workers:    make(chan struct{}, workers),
+	}
+	for _, m := range g.Members {
+		v.members[m.Key] = m.Is(genesis.RoleValidator)
+	}
+	for _, p := range append([]CorePlugin{{"data", dataPlugin()}}, ledger...) {
+		for _, k := range p.Plugin.Kinds {
+			v.checks[k] = p.Plugin.Check
+		}
+	}
+	return v
+}
+
+// frame reads one frame. An error is a fault of the peer.
+func (v *verifier) frame(from tangle.Member, raw []byte) (*PeerFrame, error) {
+	v.workers <- struct{}{}
+	defer func() { <-v.workers }()
+	f, err := gossip.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	p := &PeerFrame{From: from, Frame: f}
+	if f.Messages == nil {
+		return p, nil
+	}
+	return p, v.messages(p)
+}
+
+// messages parses and verifies the messages of a frame, all signatures in one batch. Messages seen before are left out.
+func (v *verifier) messages(p *PeerFrame) error {
+	list := make([]*tangle.Message, 0, len(p.Frame.Messages.Raw))
+	p.Ops = make([][]Checked, len(p.Frame.Messages.Raw)) // nil for copies
+	items := make([]zip215.Item, 0, cap(list))
+	for _, raw := range p.Frame.Messages.Raw {
+		m, err := v.codec.Parse(raw)
+		if err != nil {
+			return err
+		}
+		if v.seen.has(m.ID, m.Signature) {
+			list = append(list, m)
+			continue
+		}
+		validator, member := v.members[m.Header.Author]
+		if m.Header.Epoch == epoch {
+			if err := m.Validate(v.codec.Limits, member, validator, v.validators); err != nil {
+				return err
+			}
+		}
+		p.Ops[len(list)] = v.check(m)
+		list = append(list, m)
+		items = append(items, zip215.Item{Member: m.Header.Author, Input: tangle.SigningInput(m.ID), Signature: m.Signature})
+	}
+	if len(items) > 0 {
+		for i, good := range v.signatures.VerifyAll(items) {
+			if !good {
+				return fmt.Errorf("signature of %s does not verify", items[i].Member.Short())
+			}
+		}
+	}
+	p.Frame.Messages.List = list
+	for _, m := range list {
+		v.seen.add(m.ID, m.Signature)
+	}
+	return nil
+}
+
+// check runs the plugins' checks on a message's entries.
+func (v *verifier) check(m *tangle.Message) []Checked {
+	out := make([]Checked, len(m.Entries))
+	for i := range m.Entries {
+		out[i] = v.checkEntry(m.Entries[i].Kind, m.Entries[i].Data)
+	}
+	return out
+}
+
+func (v *verifier) checkEntry(kind tangle.Kind, data []byte) Checked {
+	check, owned := v.checks[kind]
+	if !owned {
+		return Checked{Err: plugins.Reject("unknown_kind", "no plugin of this network owns kind %d", kind)}
+	}
+	if check == nil {
+		return Checked{}
+	}
+	op, err := check(kind, data)
+	return Checked{op, err}
+}
