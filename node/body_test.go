@@ -1,0 +1,153 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"weft/config"
+	"weft/gossip"
+	"weft/gossip/wire"
+	"weft/internal/store"
+	"weft/plugins"
+	"weft/receipt"
+	"weft/tangle"
+)
+
+// openNodes opens n nodes that reach each other over loopback, and runs them until the test ends.
+func openNodes(t *testing.T, n int) []*Node {
+	t.Helper()
+	w := newNetwork(t, n) // for genesis and keys
+	w.genesis.Time = tangle.TimeOf(time.Now().Add(-time.Minute))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, n)
+	nodes := make([]*Node, n)
+	var peers []wire.Peer
+	for i := range n {
+		c := Config{
+			Genesis: w.genesis, Key: w.keys[i], Store: store.NewMemory(), Tuning: DefaultTuning(),
+			Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			API: APIConfig{API: config.API{Listen: "127.0.0.1:0", Read: config.AccessOpen, Submit: config.AccessOpen}},
+		}
+		node, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes[i] = node
+		peers = append(peers, wire.Peer{Member: node.self, Addrs: node.WireAddrs()})
+		go func() { done <- node.Run(ctx) }()
+	}
+	t.Cleanup(func() {
+		cancel()
+		for range n {
+			if err := <-done; err != nil {
+				t.Errorf("node: %v", err)
+			}
+		}
+	})
+	return nodes
+}
+
+// publish waits until the node takes entries: a fresh one first hears from a quorum.
+func publish(t *testing.T, n *Node, text string) tangle.Hash {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		changed := n.Changed()
+		_, hashes, err := n.Publish(ctx, []plugins.Submission{{Kind: tangle.KindData, Data: Data{"test", []byte(text)}.Encode()}})
+		if err == nil {
+			return hashes[0]
+		}
+		if r := plugins.Rejected(err); r == nil || r.Code != "not_ready" {
+			t.Fatal(err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatal("the node never became ready")
+		}
+	}
+}
+
+func TestFourNodesOverLoopback(t *testing.T) {
+	nodes := openNodes(t, 4)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for i := range 40 {
+		from, to := nodes[i%4], nodes[(i+1)%4]
+		h := publish(t, from, fmt.Sprint(i))
+		if err := from.WaitFinal(ctx, []tangle.Hash{h}); err != nil {
+			t.Fatalf("entry %d: %v", i, err)
+		}
+		if err := waitKnown(ctx, to, h); err != nil {
+			t.Fatalf("entry %d on another node: %v", i, err)
+		}
+		b, err := to.Receipt(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report, err := receipt.Verify(to.genesis, b); err != nil || !report.Verified {
+			t.Fatalf("receipt: %v %+v", err, report)
+		}
+	}
+}
+
+// waitKnown waits until a node has an entry final that another one published.
+func waitKnown(ctx context.Context, n *Node, h tangle.Hash) error {
+	for {
+		changed := n.Changed()
+		if rec, err := n.Entry(h); err == nil && rec.Settled.Status == StatusFinal {
+			return nil
+		} else if err != nil && !errors.Is(err, ErrUnknown) {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func TestVerifierDropsBadSignatures(t *testing.T) {
+	w := newNetwork(t, 4)
+	w.run(2 * time.Second)
+	w.submit(1, "x")
+	w.run(100 * time.Millisecond)
+	id, err := w.cores[0].Ledger().AtPosition(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := w.cores[0].Ledger().Message(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVerifier(w.genesis, 1, nil)
+	raw := func(change int) []byte {
+		b := append([]byte(nil), m.Bytes()...)
+		if change >= 0 {
+			b[change] ^= 1
+		}
+		return frameOf(b)
+	}
+	if f, err := v.frame(core2member(w, 1), raw(-1)); err != nil || len(f.Ops) != 1 || f.Ops[0] == nil {
+		t.Fatalf("good frame: %v %+v", err, f)
+	}
+	if f, err := v.frame(core2member(w, 1), raw(-1)); err != nil || f.Ops[0] != nil {
+		t.Fatalf("copy: %v, checks made again", err)
+	}
+	for i := range m.Bytes() {
+		if _, err := v.frame(core2member(w, 1), raw(i)); err == nil {
+			t.Fatalf("frame with byte %d changed passes", i)
+		}
+	}
+}
+
+func frameOf(raw []byte) []byte {
+	return gossip.Frame{Messages: &gossip.Messages{Raw: [][]byte{raw}}}.Bytes()
+}
