@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,9 +18,19 @@ import (
 
 // FollowFilter picks what Follow delivers; zero fields do not filter.
 type FollowFilter struct {
-	Tag   string
-	Kind  string
-	After string // resume after this event: the ID of the last one handled; empty: only what becomes final from now on
+	Member tangle.Member
+	Kind   Kind
+	Tag    string
+	From   tangle.Position // where to begin; Node.Final is what comes next
+	After  string          // go on after this event instead: the ID of the last one handled, position.index
+}
+
+func (f FollowFilter) values() url.Values {
+	v := MessageFilter{Member: f.Member, Kind: f.Kind, Tag: f.Tag}.values()
+	if f.After == "" {
+		v.Set("from", strconv.FormatUint(uint64(f.From), 10))
+	}
+	return v
 }
 
 // FinalEntry is an entry that a certified checkpoint covers.
@@ -33,6 +44,7 @@ type FinalEntry struct {
 	Code      string          `json:"code,omitempty"`
 	Place     Place           `json:"place"`
 	Time      time.Time       `json:"time"` // commit time
+	Erased    bool            `json:"erased,omitempty"`
 	Data      json.RawMessage `json:"data,omitempty"`
 }
 
@@ -100,19 +112,16 @@ func (r Retry) resume(failures int, err error) time.Duration {
 }
 
 func (c *Client) followOnce(ctx context.Context, f *FollowFilter, handle func(FinalEntry) error) error {
-	v := url.Values{}
-	if f.Tag != "" {
-		v.Set("tag", f.Tag)
-	}
-	if f.Kind != "" {
-		v.Set("kind", f.Kind)
-	}
+	return c.stream(ctx, query("/api/v1/entries/live", f.values()), f.After, func(e event) error { return f.take(e, handle) })
+}
+
+// stream reads one connection's worth of events.
+func (c *Client) stream(ctx context.Context, path, after string, take func(event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	silence := time.AfterFunc(maxSilence, cancel)
 	defer silence.Stop()
-	path := query("/api/v1/live", v)
-	response, err := c.open(ctx, call{method: http.MethodGet, path: path, accept: "text/event-stream", last: f.After, stale: true})
+	response, err := c.open(ctx, call{method: http.MethodGet, path: path, accept: "text/event-stream", last: after, stale: true})
 	if err != nil {
 		return err
 	}
@@ -121,7 +130,7 @@ func (c *Client) followOnce(ctx context.Context, f *FollowFilter, handle func(Fi
 		body, _ := io.ReadAll(io.LimitReader(response.Body, MaxEventBytes))
 		return newProblem(answer{response.StatusCode, response.Header, body})
 	}
-	return readEvents(&heard{response.Body, silence}, func(e event) error { return f.take(e, handle) })
+	return readEvents(&heard{response.Body, silence}, take)
 }
 
 // take handles one event and moves the cursor past it.

@@ -20,6 +20,7 @@ type Node struct {
 	Name      string          `json:"name"`
 	Roles     []string        `json:"roles"`
 	Plugins   []string        `json:"plugins"`
+	Managed   bool            `json:"managed"`
 	Epoch     tangle.Epoch    `json:"epoch"`
 	Round     tangle.Round    `json:"round"`
 	Commit    uint64          `json:"commit"`
@@ -34,17 +35,30 @@ type Node struct {
 
 // Peer is another member's node as this one sees it.
 type Peer struct {
-	Member    tangle.Member `json:"member"`
-	Name      string        `json:"name"`
-	Roles     []string      `json:"roles"`
-	Connected bool          `json:"connected"`
-	Address   string        `json:"address"`
-	RoundTrip float64       `json:"roundTripMillis"`
-	Lag       uint64        `json:"lag"` // commits behind this node
-	Sent      uint64        `json:"sentBytes"`
-	Received  uint64        `json:"receivedBytes"`
-	Dropped   uint64        `json:"droppedFrames"`
-	Refusals  uint64        `json:"refusals"`
+	Member       tangle.Member `json:"member"`
+	Name         string        `json:"name"`
+	Roles        []string      `json:"roles"`
+	Connected    bool          `json:"connected"`
+	Since        *time.Time    `json:"since,omitempty"` // connected
+	Address      string        `json:"address,omitempty"`
+	Transport    string        `json:"transport,omitempty"`
+	Direction    string        `json:"direction,omitempty"`
+	RoundTrip    float64       `json:"roundTripMillis"`
+	Sent         uint64        `json:"sentBytes"`
+	Received     uint64        `json:"receivedBytes"`
+	Dropped      uint64        `json:"droppedFrames"`
+	Queued       int           `json:"queuedFrames"`
+	DialFailures uint64        `json:"dialFailures"`
+	LastError    string        `json:"lastError,omitempty"`
+	RefusedUntil *time.Time    `json:"refusedUntil,omitempty"`
+}
+
+// Member is a member of the network.
+type Member struct {
+	ID    tangle.Member `json:"id"`
+	Name  string        `json:"name"`
+	Roles []string      `json:"roles"`
+	Self  bool          `json:"self"` // the member whose node answers
 }
 
 // Health is a node's report on itself: of being alive, or of being ready to serve.
@@ -62,6 +76,7 @@ type Checkpoint struct {
 	Commit    uint64          `json:"commit"`
 	Time      time.Time       `json:"time"`
 	States    []StateDigest   `json:"states"`
+	Members   tangle.Hash     `json:"members"` // digest of the member set
 	Signers   []tangle.Member `json:"signers"`
 	Certified bool            `json:"certified"`
 	Note      string          `json:"note"`
@@ -102,6 +117,24 @@ func (c *Client) Genesis(ctx context.Context) ([]byte, error) {
 func (c *Client) Peers(ctx context.Context) (l List[Peer], err error) {
 	err = c.get(ctx, "/api/v1/peers", &l)
 	return l, err
+}
+
+// Members lists the members of the network.
+func (c *Client) Members(ctx context.Context) (l List[Member], err error) {
+	err = c.get(ctx, "/api/v1/members", &l)
+	return l, err
+}
+
+// Member reads one member.
+func (c *Client) Member(ctx context.Context, id tangle.Member) (m Member, err error) {
+	err = c.get(ctx, "/api/v1/members/"+id.String(), &m)
+	return m, err
+}
+
+// Parameters reads the values in force, as JSON.
+func (c *Client) Parameters(ctx context.Context) (v json.RawMessage, err error) {
+	err = c.get(ctx, "/api/v1/governance/parameters", &v)
+	return v, err
 }
 
 // Health asks whether the node is alive.

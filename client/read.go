@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"strconv"
 	"time"
@@ -134,19 +135,18 @@ func (c *Client) MessageBytes(ctx context.Context, id tangle.ID) ([]byte, error)
 // MessageFilter picks messages; zero fields do not filter.
 type MessageFilter struct {
 	Member   tangle.Member
-	Kind     string
+	Kind     Kind
 	Tag      string
 	From, To tangle.Position // positions in [From, To); To 0: no end
 }
 
-// Messages lists messages by position.
-func (c *Client) Messages(ctx context.Context, f MessageFilter, p Page) (l List[Message], err error) {
-	v := p.values()
+func (f MessageFilter) values() url.Values {
+	v := url.Values{}
 	if f.Member != (tangle.Member{}) {
 		v.Set("member", f.Member.String())
 	}
 	if f.Kind != "" {
-		v.Set("kind", f.Kind)
+		v.Set("kind", string(f.Kind))
 	}
 	if f.Tag != "" {
 		v.Set("tag", f.Tag)
@@ -157,6 +157,13 @@ func (c *Client) Messages(ctx context.Context, f MessageFilter, p Page) (l List[
 	if f.To > 0 {
 		v.Set("to", strconv.FormatUint(uint64(f.To), 10))
 	}
+	return v
+}
+
+// Messages lists messages by position.
+func (c *Client) Messages(ctx context.Context, f MessageFilter, p Page) (l List[Message], err error) {
+	v := f.values()
+	maps.Copy(v, p.values())
 	err = c.get(ctx, query("/api/v1/messages", v), &l)
 	return l, err
 }

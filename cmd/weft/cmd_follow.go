@@ -8,31 +8,38 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft/client"
+	"weft/tangle"
 )
 
 func newFollowCommand(s *shell) *cobra.Command {
 	var f client.FollowFilter
-	count := 0
+	count, from, kind := 0, uint64(0), ""
 	c := &cobra.Command{
 		Use:   "follow",
 		Short: "print entries as they become final",
 		Long: `Prints every entry once it is final, in the order all members agree on, until
 Ctrl-C. When the connection breaks it goes on by itself where it was.
 
-The number at the start of a line is what --after takes to go on from there.
---after 0 starts at the beginning of the ledger.`,
+It begins with what becomes final next, or at --from a position, or --after an entry
+whose place stands at the start of its line.`,
 		Example: `  weft follow --tag audit
-  weft follow --after 0 --count 100 --json > first-hundred.jsonl`,
-		RunE: func(c *cobra.Command, _ []string) error { return s.follow(c.Context(), f, count) },
+  weft follow --after 48213.0
+  weft follow --from 0 --count 100 --json > first-hundred.jsonl`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			now := !c.Flags().Changed("from") && f.After == ""
+			f.Kind, f.From = client.Kind(kind), tangle.Position(from)
+			return s.follow(c.Context(), f, now, count)
+		},
 	}
 	c.Flags().StringVar(&f.Tag, "tag", "", "only entries with this tag")
-	c.Flags().StringVar(&f.Kind, "kind", "", "only entries of this kind")
-	c.Flags().StringVar(&f.After, "after", "", "go on after this event instead of starting now")
+	c.Flags().StringVar(&kind, "kind", "", "only entries of this kind: data, or a number")
+	c.Flags().StringVar(&f.After, "after", "", "go on after the entry at this place, position.index")
+	c.Flags().Uint64Var(&from, "from", 0, "begin at this position")
 	c.Flags().IntVar(&count, "count", 0, "end after this many entries; 0: never")
 	return c
 }
 
-func (s *shell) follow(ctx context.Context, f client.FollowFilter, count int) error {
+func (s *shell) follow(ctx context.Context, f client.FollowFilter, now bool, count int) error {
 	if count < 0 {
 		return usage("--count %d: want 0 or more", count)
 	}
@@ -40,8 +47,12 @@ func (s *shell) follow(ctx context.Context, f client.FollowFilter, count int) er
 	if err != nil {
 		return err
 	}
-	if _, err := node.Node(ctx); err != nil {
+	n, err := node.Node(ctx)
+	if err != nil {
 		return remote(node, err) // a wrong address must not look like a quiet ledger
+	}
+	if now {
+		f.From = n.Final
 	}
 	seen := 0
 	err = node.Follow(ctx, f, func(e client.FinalEntry) error {

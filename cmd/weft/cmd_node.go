@@ -74,14 +74,18 @@ func newPeersCommand(s *shell) *cobra.Command {
 }
 
 func (s *shell) showPeers(peers []client.Peer) {
-	rows := [][]string{{"MEMBER", "NAME", "ROLES", "STATE", "LAG", "ROUND TRIP", "SENT", "RECEIVED", "DROPPED", "ADDRESS"}}
+	rows := [][]string{{"NAME", "MEMBER", "STATE", "SINCE", "ROUND TRIP", "SENT", "RECEIVED", "DROPPED", "ADDRESS"}}
 	for _, p := range peers {
 		state := "down"
 		if p.Connected {
 			state = "connected"
 		}
-		rows = append(rows, []string{p.Member.Short(), p.Name, strings.Join(p.Roles, ","), state, strconv.FormatUint(p.Lag, 10),
-			fmt.Sprintf("%.1f ms", p.RoundTrip), byteCount(p.Sent), byteCount(p.Received), strconv.FormatUint(p.Dropped, 10), p.Address})
+		where := p.Address
+		if !p.Connected && p.LastError != "" {
+			where += " (" + p.LastError + ")"
+		}
+		rows = append(rows, []string{p.Name, p.Member.Short(), state, clock(p.Since), fmt.Sprintf("%.1f ms", p.RoundTrip),
+			byteCount(p.Sent), byteCount(p.Received), strconv.FormatUint(p.Dropped, 10), where})
 	}
 	s.table(rows)
 }

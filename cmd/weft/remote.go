@@ -36,6 +36,9 @@ func remote(c *client.Client, err error) error {
 	case client.Unreachable(err):
 		return unreachable(fmt.Errorf("no answer from %s: %w\nIs the node running? 'weft health --api URL' asks another one", c.URL(), err))
 	}
+	if client.ProblemCode(err) == "unauthenticated" {
+		return fmt.Errorf("%w\nOn the node's own machine --dir DIR reaches it as its operator; elsewhere --token-file takes an API key", err)
+	}
 	return err
 }
 
