@@ -82,6 +82,18 @@ func (d Dir) PSK(n Node) ([]byte, error) {
 	return key, nil
 }
 
+// ReadToken reads the operator's token; empty if the folder has none.
+func (d Dir) ReadToken() (string, error) {
+	if err := CheckSecret(d.Token()); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
+		return "", err
+	}
+	text, err := readBounded(d.Token(), 4<<10)
+	return strings.TrimSpace(string(text)), err
+}
+
 // Path is a file that node.json names, relative to the folder.
 func (d Dir) Path(name string) string {
 	if filepath.IsAbs(name) {

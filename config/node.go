@@ -28,7 +28,7 @@ type Node struct {
 	// MemoryMebibytes is the soft limit of the Go heap (GOMEMLIMIT); the process takes some more. 0: no limit.
 	MemoryMebibytes int `json:"memoryMebibytes"`
 
-	// Plugins are the sections of plugins by name, opaque to everyone else. A local plugin runs if it has one.
+	// Plugins are the sections of plugins by name, opaque to everyone else.
 	Plugins map[string]json.RawMessage `json:"plugins"`
 }
 

@@ -17,6 +17,7 @@ import (
 	"weft/config"
 	"weft/config/genesis"
 	"weft/internal/store"
+	"weft/node"
 	"weft/tangle"
 )
 
@@ -248,7 +249,11 @@ func (d *doctor) readStore(disk store.Store) {
 		d.note("store", verdictBad, "put the right genesis.json back, or give the other network its own folder", "it belongs to another network")
 		return
 	}
-	d.note("store", verdictGood, "", "belongs to this network")
+	head := node.OpenLedger(d.genesis, disk).Head()
+	d.note("store", verdictGood, "", "%d positions, %d of them final, commit %d", head.Position, head.Final, head.Commit)
+	if ahead := head.Time.Sub(tangle.TimeOf(time.Now())); ahead > time.Minute {
+		d.note("clock", verdictBad, "set the clock (NTP)", "the ledger is %s ahead of this machine's clock", ahead.Round(time.Second))
+	}
 }
 
 // checkPorts tries the ports of a node that does not run.
