@@ -195,6 +195,9 @@ func (r *sending) read(ctx context.Context, input io.Reader, queue chan<- *batch
 		if len(line) == 0 {
 			continue
 		}
+		if len(line) > MaxEntryInput {
+			return fmt.Errorf("line %d: %w", at, lineError(bufio.ErrTooLong))
+		}
 		if b.full(len(line)) {
 			if err := r.submit(ctx, b, queue); err != nil {
 				return err
