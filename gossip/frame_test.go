@@ -41,7 +41,7 @@ func TestFramesRoundTrip(t *testing.T) {
 	}
 }
 
-// TestFrameVectors pins the layouts of docs/protocol.md, section 10.
+// TestFrameVectors pins the layouts of docs/protocol.md, section 7.
 func TestFrameVectors(t *testing.T) {
 	zeros := func(n int) string { return strings.Repeat("00", n) }
 	vectors := map[string]string{
