@@ -18,7 +18,6 @@ import (
 
 	"weft/client"
 	"weft/receipt"
-	"weft/tangle"
 	"weft/testnet"
 )
 
@@ -269,45 +268,50 @@ func (d *demo) restart(ctx context.Context) error {
 	if err := node.WaitReady(ctx); err != nil {
 		return err
 	}
-	want, err := newest(ctx, other.Client, 0)
+	same, err := d.agree(ctx, node, other)
 	if err != nil {
 		return err
-	}
-	got, err := newest(ctx, node.Client, want.Size)
-	if err != nil {
-		return err
-	}
-	if got.Size > want.Size {
-		if got, err = node.Client.Checkpoint(ctx, want.Size); err != nil {
-			return err
-		}
-	}
-	if got.Root != want.Root {
-		return fmt.Errorf("%s has root %s at size %d, %s has %s", node.Name, got.Root, want.Size, other.Name, want.Root)
 	}
 	d.print("   caught up after %s: %s and %s have the same checkpoint, size %d, root %.16s...\n",
-		seconds(time.Since(began)), node.Name, other.Name, want.Size, want.Root)
+		seconds(time.Since(began)), node.Name, other.Name, same.Size, same.Root)
 	return nil
 }
 
-// newest is a node's newest certified checkpoint once it has one of at least this size.
-func newest(ctx context.Context, c *client.Client, least tangle.Position) (client.Checkpoint, error) {
+// agree waits until two nodes hold checkpoints of one size, both signed by a quorum, and returns it if they are the same.
+func (d *demo) agree(ctx context.Context, a, b *testnet.Node) (receipt.Checkpoint, error) {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		list, err := c.Checkpoints(ctx, client.Page{Limit: 1})
+		one, err := d.checkpoint(ctx, a)
 		if err != nil {
-			return client.Checkpoint{}, err
+			return one, err
 		}
-		if len(list.Items) > 0 && list.Items[0].Size >= least {
-			return list.Items[0], nil
+		two, err := d.checkpoint(ctx, b)
+		if err != nil {
+			return two, err
+		}
+		if one.Size == two.Size {
+			if one.Root != two.Root {
+				return one, fmt.Errorf("%s has root %s at size %d, %s has %s", a.Name, one.Root, one.Size, b.Name, two.Root)
+			}
+			return one, nil
 		}
 		select {
 		case <-ctx.Done():
-			return client.Checkpoint{}, fmt.Errorf("no checkpoint of size %d: %w", least, ctx.Err())
+			return one, fmt.Errorf("%s is at size %d, %s at %d: %w", a.Name, one.Size, b.Name, two.Size, ctx.Err())
 		case <-ticker.C:
 		}
 	}
+}
+
+// checkpoint is a node's newest one, its signatures checked here.
+func (d *demo) checkpoint(ctx context.Context, node *testnet.Node) (receipt.Checkpoint, error) {
+	note, err := node.Client.LogCheckpoint(ctx)
+	if err != nil {
+		return receipt.Checkpoint{}, err
+	}
+	c, _, err := receipt.OpenNote(d.net.Genesis, note)
+	return c, err
 }
 
 // proof fetches the receipt of the last line and checks it with nothing but the genesis file.
