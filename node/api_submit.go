@@ -30,7 +30,7 @@ func (c *apiCall) submit() error {
 	if err != nil {
 		return err
 	}
-	withReceipts, err := c.receiptOption()
+	receipts, err := c.receiptOption()
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (c *apiCall) submit() error {
 		return err
 	}
 	if wait > 0 {
-		return c.answerFinal(done, wait, withReceipts || len(done.hashes) == 1)
+		return c.answerFinal(done, wait, receipts == "true" || (receipts == "" && len(done.hashes) == 1))
 	}
 	return c.answerPending(done)
 }
@@ -60,14 +60,17 @@ type published struct {
 // publishOnce publishes the entries, or finds what the same request has published before.
 func (c *apiCall) publishOnce(entries []plugins.Submission) (published, error) {
 	key, err := c.idempotencyKey()
-	if err != nil || key == "" {
+	if err != nil {
+		return published{}, err
+	}
+	if key == "" {
 		return c.publish(c.Request().Context(), entries)
 	}
 	slot, before, err := c.replays.begin(c.caller.id, c.route.path, key, c.body)
-	if err != nil || before != nil {
-		if before == nil {
-			return published{}, err
-		}
+	if err != nil {
+		return published{}, err
+	}
+	if before != nil {
 		c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
 		return *before, nil
 	}
@@ -128,14 +131,12 @@ func (c *apiCall) waitOption() (time.Duration, error) {
 
 // receiptOption reads ?receipts: a single entry comes with its receipt, many do only if asked, because making
 // receipts costs more than publishing.
-func (c *apiCall) receiptOption() (bool, error) {
-	switch c.query.Get("receipts") {
-	case "":
-		return false, nil
-	case "true":
-		return true, nil
+func (c *apiCall) receiptOption() (string, error) {
+	switch how := c.query.Get("receipts"); how {
+	case "", "true", "false":
+		return how, nil
 	}
-	return false, refuse("bad_parameter", "receipts: want true")
+	return "", refuse("bad_parameter", "receipts: want true or false")
 }
 
 // parseSubmission reads {"entries":[{"kind":…,"data":…}]}. All base64 is decoded into one buffer.
@@ -258,54 +259,11 @@ func (p *submissionParser) tagText() ([]byte, *problem) {
 
 // answerPending is 202: durable here, on its way.
 func (c *apiCall) answerPending(done published) error {
-	b := make([]byte, 0, 300+len(done.hashes)*180)
-	b = append(b, `{"status":"pending",`...)
-	if len(done.hashes) == 1 {
-		b = append(appendHex(append(b, `"entryHash":"`...), done.hashes[0][:]), `",`...)
+	view := submittedView{status: StatusPending, message: done.message, entries: make([]outcomeView, len(done.hashes))}
+	for i, h := range done.hashes {
+		view.entries[i] = outcomeView{status: StatusPending, entry: h, message: done.message}
 	}
-	b = append(appendHex(append(b, `"messageId":"`...), done.message[:]), `","entries":[`...)
-	for i := range done.hashes {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"status":"pending","entryHash":"`...)
-		b = appendHex(b, done.hashes[i][:])
-		b = append(b, `","messageId":"`...)
-		b = append(appendHex(b, done.message[:]), `"}`...)
-	}
-	c.locate(done)
-	return c.bytes(http.StatusAccepted, jsonType, append(b, "]}"...))
-}
-
-func appendHex(b, raw []byte) []byte { return hex.AppendEncode(b, raw) }
-
-// locate says where to look for what was published.
-func (c *apiCall) locate(done published) {
-	where := "/api/v1/messages/" + done.message.String()
-	if len(done.hashes) == 1 {
-		where = "/api/v1/entries/" + done.hashes[0].String()
-	}
-	c.Response().Header()["Location"] = []string{where}
-}
-
-// outcomeView is the state of one entry of a submission.
-type outcomeView struct {
-	Status    Status      `json:"status"`
-	Outcome   string      `json:"outcome,omitempty"`
-	Code      string      `json:"code,omitempty"`
-	EntryHash tangle.Hash `json:"entryHash"`
-	MessageID tangle.ID   `json:"messageId"`
-	Place     *placeView  `json:"place,omitempty"`
-	Time      string      `json:"time,omitempty"`
-	Receipt   string      `json:"receipt,omitempty"`
-}
-
-// submittedView is the state of a submission; for a single entry its members stand here too.
-type submittedView struct {
-	*outcomeView
-	Status    Status        `json:"status"`
-	MessageID tangle.ID     `json:"messageId"`
-	Entries   []outcomeView `json:"entries"`
+	return c.answerSubmitted(http.StatusAccepted, view)
 }
 
 // answerFinal waits and tells the state then: 201 when all is final, else 202. A single entry that was rejected is
@@ -322,34 +280,96 @@ func (c *apiCall) answerFinal(done published, wait time.Duration, receipts bool)
 	if err != nil {
 		return err
 	}
-	if p := rejection(view.Entries); p != nil {
+	if p := rejection(view.entries); p != nil {
 		return p
 	}
-	c.locate(published{view.MessageID, done.hashes})
 	status := http.StatusAccepted
-	if view.Status == StatusFinal {
+	if view.status == StatusFinal {
 		status = http.StatusCreated
 	}
-	return c.json(status, view)
+	return c.answerSubmitted(status, view)
+}
+
+// submittedView is the state of a submission: the least of its entries, and each.
+type submittedView struct {
+	status  Status
+	message tangle.ID
+	entries []outcomeView
+}
+
+// outcomeView is the state of one entry of a submission.
+type outcomeView struct {
+	status  Status
+	entry   tangle.Hash
+	message tangle.ID
+	outcome string
+	code    string
+	place   *placeView
+	time    tangle.Time
+	receipt []byte
 }
 
 func (c *apiCall) viewSubmitted(done published, receipts bool) (submittedView, error) {
-	v := submittedView{Status: StatusFinal, MessageID: done.message}
-	for _, h := range done.hashes {
-		one, err := c.viewOutcome(h, done.message, receipts)
+	v := submittedView{status: StatusFinal, message: done.message, entries: make([]outcomeView, len(done.hashes))}
+	reader := outcomeReader{node: c.Node}
+	reader.message, reader.settled, _ = c.Node.Message(done.message) // if it is not there, each entry is looked up
+	for i, h := range done.hashes {
+		one, err := reader.read(h, done.message)
+		if err == nil && receipts && one.status == StatusFinal {
+			if one.receipt, err = c.Node.Receipt(h); errors.Is(err, ErrNotFinal) {
+				err = nil
+			}
+		}
 		if err != nil {
 			return v, err
 		}
-		if rankOf(one.Status) < rankOf(v.Status) {
-			v.Status = one.Status
+		if rankOf(one.status) < rankOf(v.status) {
+			v.status = one.status
 		}
-		v.Entries = append(v.Entries, one)
-	}
-	if len(v.Entries) == 1 {
-		v.outcomeView = &v.Entries[0]
-		v.MessageID = v.Entries[0].MessageID
+		v.entries[i] = one
 	}
 	return v, nil
+}
+
+// outcomeReader reads the states of entries that mostly stand side by side in one message, which it parses once.
+type outcomeReader struct {
+	node    backend
+	message *tangle.Message
+	settled Settled
+	next    int // where the next entry should stand
+}
+
+func (r *outcomeReader) read(h tangle.Hash, promised tangle.ID) (outcomeView, error) {
+	if i, ok := r.find(h); ok {
+		return viewOutcome(EntryRecord{r.message.Entries[i], r.message, i, r.settled}), nil
+	}
+	record, err := r.node.Entry(h)
+	if errors.Is(err, ErrUnknown) { // durable, but not in a message yet
+		return outcomeView{status: StatusPending, entry: h, message: promised}, nil
+	}
+	return viewOutcome(record), err
+}
+
+func (r *outcomeReader) find(h tangle.Hash) (int, bool) {
+	if r.message == nil || r.settled.Status == StatusExpired {
+		return 0, false
+	}
+	for range r.message.Entries {
+		i := r.next % len(r.message.Entries)
+		if r.next++; r.message.Entries[i].Hash == h {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func viewOutcome(r EntryRecord) outcomeView {
+	v := outcomeView{status: r.Settled.Status, entry: r.Entry.Hash, time: r.Settled.Time}
+	if r.Message != nil {
+		v.message = r.Message.ID
+	}
+	v.outcome, v.code, v.place = outcomeOf(r.Settled, r.Index)
+	return v
 }
 
 // rankOf orders statuses by how far they are.
@@ -363,41 +383,57 @@ func rankOf(s Status) int {
 	return 0
 }
 
-func (c *apiCall) viewOutcome(h tangle.Hash, message tangle.ID, receipts bool) (outcomeView, error) {
-	v := outcomeView{Status: StatusPending, EntryHash: h, MessageID: message}
-	e, err := c.Node.Entry(h)
-	if errors.Is(err, ErrUnknown) {
-		return v, nil // durable, but not in a message yet
-	}
-	if err != nil {
-		return v, err
-	}
-	v.Status = e.Settled.Status
-	if e.Message != nil {
-		v.MessageID = e.Message.ID
-	}
-	v.Outcome, v.Code, v.Place = outcomeOf(e.Settled, e.Index)
-	if v.Place != nil {
-		v.Time = e.Settled.Time.String()
-	}
-	if receipts && v.Status == StatusFinal {
-		file, err := c.Node.Receipt(h)
-		if err != nil && !errors.Is(err, ErrNotFinal) {
-			return v, err
-		}
-		v.Receipt = encodeBase64(file)
-	}
-	return v, nil
-}
-
 // rejection is the problem of a single entry that the ledger rejected; also a refusal can be proved.
 func rejection(entries []outcomeView) *problem {
-	if len(entries) != 1 || entries[0].Outcome != outcomeRejected || entries[0].Status != StatusFinal {
+	if len(entries) != 1 || entries[0].outcome != outcomeRejected || entries[0].status != StatusFinal {
 		return nil
 	}
 	e := entries[0]
-	p := refuse(e.Code, "the ledger rejected the entry at its place")
-	p.Outcome, p.Place = e.Outcome, e.Place
-	p.Receipt, _ = appendBase64(nil, []byte(e.Receipt))
+	p := refuse(e.code, "the ledger rejected the entry at its place")
+	p.Outcome, p.Place, p.Receipt = e.outcome, e.place, e.receipt
 	return p
+}
+
+// answerSubmitted writes the state of a submission. What is known of a single entry stands at the top too.
+func (c *apiCall) answerSubmitted(status int, v submittedView) error {
+	where := "/api/v1/messages/" + v.message.String()
+	b := append(make([]byte, 0, 512+320*len(v.entries)), '{')
+	if len(v.entries) == 1 {
+		where = "/api/v1/entries/" + v.entries[0].entry.String()
+		b = appendOutcome(b, v.entries[0])
+	} else {
+		b = append(append(append(b, `"status":"`...), v.status...), `","messageId":"`...)
+		b = append(hex.AppendEncode(b, v.message[:]), '"')
+	}
+	b = append(b, `,"entries":[`...)
+	for i := range v.entries {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendOutcome(append(b, '{'), v.entries[i]), '}')
+	}
+	c.Response().Header()["Location"] = []string{where}
+	return c.bytes(status, jsonType, append(b, "]}"...))
+}
+
+// appendOutcome writes the members of an entry's state, without the braces.
+func appendOutcome(b []byte, v outcomeView) []byte {
+	b = append(append(append(b, `"status":"`...), v.status...), `","entryHash":"`...)
+	b = append(hex.AppendEncode(b, v.entry[:]), `","messageId":"`...)
+	b = append(hex.AppendEncode(b, v.message[:]), '"')
+	if v.outcome != "" {
+		b = append(append(append(b, `,"outcome":"`...), v.outcome...), '"')
+	}
+	if v.code != "" {
+		b = strconv.AppendQuote(append(b, `,"code":`...), v.code) // plugins' codes are plain words
+	}
+	if v.place != nil {
+		b = strconv.AppendUint(append(b, `,"place":{"position":`...), uint64(v.place.Position), 10)
+		b = strconv.AppendInt(append(b, `,"index":`...), int64(v.place.Index), 10)
+		b = append(append(append(b, `},"time":"`...), v.time.String()...), '"')
+	}
+	if v.receipt != nil {
+		b = appendJSONBase64(append(b, `,"receipt":`...), v.receipt)
+	}
+	return b
 }

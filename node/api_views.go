@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strconv"
 
@@ -166,7 +167,7 @@ func viewTagged(d Data) json.RawMessage {
 }
 
 func appendJSONBase64(b, raw []byte) []byte {
-	return append(append(append(b, '"'), encodeBase64(raw)...), '"')
+	return append(base64.RawURLEncoding.AppendEncode(append(b, '"'), raw), '"')
 }
 
 // asOfView says how far the node was when it answered with a list.
