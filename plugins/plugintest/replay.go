@@ -1,0 +1,200 @@
+package plugintest
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"weft/plugins"
+	"weft/tangle"
+)
+
+// checkers is how many goroutines call Check at once.
+const checkers = 4
+
+// verdict is what Check said of an entry.
+type verdict struct {
+	op  plugins.Op
+	err error
+}
+
+// checkAll runs Check on all entries, in several goroutines and orders at once, and compares.
+func (x *examination) checkAll(p plugins.Plugin) []verdict {
+	if p.Check == nil {
+		return make([]verdict, len(x.entries))
+	}
+	var all [checkers][]verdict
+	var broken [checkers]error
+	var group sync.WaitGroup
+	for i := range checkers {
+		group.Go(func() { all[i], broken[i] = checkOnce(p, x.entries, i) })
+	}
+	group.Wait()
+	for _, err := range broken {
+		if err != nil {
+			x.defect("%w", err)
+			return nil
+		}
+	}
+	for i := range x.entries {
+		x.compareChecks(i, all)
+	}
+	return all[0]
+}
+
+// checkOnce begins at another entry for each goroutine, so that they meet different ones.
+func checkOnce(p plugins.Plugin, entries []plugins.Ordered, worker int) ([]verdict, error) {
+	out := make([]verdict, len(entries))
+	for n := range entries {
+		i := (n + worker*len(entries)/checkers) % len(entries)
+		data := slices.Clone(entries[i].Data)
+		err := guard(func() { out[i].op, out[i].err = p.Check(entries[i].Kind, data) })
+		if err != nil {
+			return nil, fmt.Errorf("Check of entry %d, data %x: %w", i, entries[i].Data, err)
+		}
+		if !bytes.Equal(data, entries[i].Data) {
+			return nil, fmt.Errorf("Check of entry %d changes the entry's data", i)
+		}
+	}
+	return out, nil
+}
+
+func (x *examination) compareChecks(i int, all [checkers][]verdict) {
+	first := all[0][i]
+	x.checkError("Check", i, first.err)
+	for _, other := range all[1:] {
+		v := other[i]
+		if code(v.err) != code(first.err) || !reflect.DeepEqual(v.op, first.op) {
+			x.defect("Check of entry %d is not deterministic: %+v %q, then %+v %q", i, first.op, code(first.err), v.op, code(v.err))
+			return
+		}
+	}
+}
+
+// way is one of the ways in which nodes come to apply the same entries.
+type way struct {
+	name    string
+	again   bool // Check once more instead of taking the pool's result
+	restart int  // open the plugin anew after this many entries; 0: never
+	admit   bool // ask Admit before Apply
+}
+
+func ways() []way {
+	return []way{
+		{name: "at first"},
+		{name: "a second time"},
+		{name: "with Check made again", again: true},
+		{name: "with Admit asked before", admit: true},
+		{name: "with restarts in between", restart: 7, again: true},
+	}
+}
+
+// outcome is what one entry left.
+type outcome struct {
+	code   string
+	writes tangle.Hash
+}
+
+// replayAll applies all entries in each way, and compares outcomes, writes and state.
+func (x *examination) replayAll() {
+	var first []outcome
+	for _, w := range ways() {
+		got := x.replay(w)
+		if len(x.defects) > 0 {
+			return
+		}
+		if first == nil {
+			first = got
+			x.wantAccepted(got)
+			continue
+		}
+		for i := range got {
+			if got[i].code != first[i].code {
+				x.defect("Apply of entry %d is not deterministic: outcome %q at first, %q %s", i, first[i].code, got[i].code, w.name)
+				return
+			}
+			if got[i].writes != first[i].writes {
+				x.defect("Apply of entry %d is not deterministic: it writes other things %s than at first", i, w.name)
+				return
+			}
+		}
+	}
+}
+
+func (x *examination) wantAccepted(list []outcome) {
+	if !slices.ContainsFunc(list, func(o outcome) bool { return o.code == "" }) {
+		x.defect("no entry was accepted: Generate must make some that are valid")
+	}
+}
+
+func (x *examination) replay(w way) []outcome {
+	state := NewState(x.script.Peers)
+	p := x.open(state.view)
+	list := make([]outcome, len(x.entries))
+	for i := range x.entries {
+		if w.restart > 0 && i%w.restart == w.restart-1 {
+			p = x.open(state.view)
+		}
+		checked := x.checks[i]
+		if w.again && p.Check != nil {
+			checked.op, checked.err = p.Check(x.entries[i].Kind, slices.Clone(x.entries[i].Data))
+		}
+		if checked.err != nil {
+			list[i].code = code(checked.err)
+			continue
+		}
+		if w.admit && p.Admit != nil {
+			x.checkAdmit(p, state, i, checked.op)
+		}
+		list[i] = x.apply(p, state, i, checked.op)
+		if len(x.defects) > 0 {
+			return list
+		}
+	}
+	return list
+}
+
+func (x *examination) checkAdmit(p plugins.Plugin, state *State, i int, op plugins.Op) {
+	if err := guard(func() { x.checkError("Admit", i, p.Admit(state.view(), op)) }); err != nil {
+		x.defect("Admit of entry %d: %w", i, err)
+	}
+}
+
+// apply runs one entry as the node does: its writes are kept or rolled back.
+func (x *examination) apply(p plugins.Plugin, state *State, i int, op plugins.Op) (o outcome) {
+	entry := x.entries[i]
+	entry.Op, entry.Data = op, slices.Clone(entry.Data)
+	var err error
+	state.Begin()
+	if broken := guard(func() { err = p.Apply(state, entry) }); broken != nil {
+		x.defect("Apply of entry %d, data %x: %w", i, x.entries[i].Data, broken)
+	}
+	x.checkError("Apply", i, err)
+	o = outcome{code(err), state.pending()}
+	if err == nil {
+		state.Commit()
+	} else if n := state.Rollback(); n > 0 && !x.script.WritesBeforeReject {
+		x.defect("Apply of entry %d writes %d keys and then rejects with %q: decide first, then write", i, n, o.code)
+	}
+	if !bytes.Equal(entry.Data, x.entries[i].Data) {
+		x.defect("Apply of entry %d changes the entry's data", i)
+	}
+	for _, d := range state.Defects() {
+		x.defect("Apply of entry %d %s", i, d)
+	}
+	return o
+}
+
+// guard turns a panic into an error, so that the report can name the entry.
+func guard(f func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panics: %v\n%s", r, debug.Stack())
+		}
+	}()
+	f()
+	return nil
+}
