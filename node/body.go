@@ -240,9 +240,8 @@ func (n *Node) admit(kind tangle.Kind, op plugins.Op) error {
 // WaitFinal returns when all entries are final, or with the context's error.
 func (n *Node) WaitFinal(ctx context.Context, hashes []tangle.Hash) error {
 	return n.waiters.wait(ctx, hashes, func(h tangle.Hash) (tangle.Position, bool) {
-		rec, err := n.Ledger.Entry(h)
-		placed := err == nil && (rec.Settled.Status == StatusOrdered || rec.Settled.Status == StatusFinal)
-		return rec.Settled.Position, placed
+		place, ordered, err := n.Ledger.Place(h)
+		return place.Position, ordered && err == nil
 	})
 }
 
@@ -440,6 +439,7 @@ func (n *Node) count(out Effects, inputs int, took time.Duration) {
 		switch e := &out.Events[i]; e.Kind {
 		case EventOrdered:
 			c.ordered.Add(uint64(len(e.Message.Entries)))
+			n.Ledger.cache.addMessage(e.Message)
 		case EventCommitted:
 			c.commits.Add(1)
 		case EventFinal:

@@ -19,7 +19,7 @@ import (
 )
 
 // openNodes opens n nodes that reach each other over loopback, and runs them until the test ends.
-func openNodes(t *testing.T, n int) []*Node {
+func openNodes(t testing.TB, n int) []*Node {
 	t.Helper()
 	w := newNetwork(t, n) // for genesis and keys
 	w.genesis.Time = tangle.TimeOf(time.Now().Add(-time.Minute))
@@ -29,7 +29,7 @@ func openNodes(t *testing.T, n int) []*Node {
 	var peers []wire.Peer
 	for i := range n {
 		c := Config{
-			Genesis: w.genesis, Key: w.keys[i], Store: store.NewMemory(), Tuning: DefaultTuning(),
+			Genesis: w.genesis, Key: w.keys[i], Store: diskStore(t), Tuning: DefaultTuning(),
 			Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			API: APIConfig{API: config.API{Listen: "127.0.0.1:0", Read: config.AccessOpen, Submit: config.AccessOpen}},
 		}
@@ -52,8 +52,23 @@ func openNodes(t *testing.T, n int) []*Node {
 	return nodes
 }
 
+// diskStore is a Badger in the test's folder.
+func diskStore(t testing.TB) store.Store {
+	t.Helper()
+	s, err := store.OpenBadger(store.BadgerConfig{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
 // publish waits until the node takes entries: a fresh one first hears from a quorum.
-func publish(t *testing.T, n *Node, text string) tangle.Hash {
+func publish(t testing.TB, n *Node, text string) tangle.Hash {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

@@ -24,6 +24,7 @@ type executor struct {
 	members   tangle.Hash
 	edge      map[int64]tlog.Hash   // stored hashes of the log written lately
 	texts     map[uint64]checkpoint // open polls
+	dropped   checkpointMark        // the last one that may be dropped for a fresher one of its size
 	voted     uint64                // newest commit whose checkpoint an own witness carries a vote for
 }
 
@@ -319,8 +320,9 @@ func (s *step) certify(cp checkpoint) {
 			delete(s.exec.texts, commit)
 		}
 	}
-	s.exec.certified = cp.mark
 	s.persistCertified(cp.mark, note)
+	s.exec.certified = cp.mark
+	s.persistExecuted()
 	s.headMove, s.speaks = true, true
 	s.out.Events = append(s.out.Events, Event{Kind: EventFinal, Commit: cp.mark.commit, Position: tangle.Position(cp.mark.size), Time: cp.mark.time})
 }

@@ -306,6 +306,6 @@ func (c *Core) head() Head {
 	st := c.engine.State()
 	return Head{
 		Epoch: epoch, Round: c.engine.Highest(), Commit: st.Index, Position: tangle.Position(c.exec.size), Time: st.Time,
-		Final: tangle.Position(c.exec.certified.size), FinalTime: c.exec.certified.time,
+		Final: tangle.Position(c.exec.certified.size), FinalTime: c.exec.certified.time, FinalAt: c.exec.certified.commit,
 	}
 }

@@ -79,8 +79,22 @@ func (s *step) persistCheckpoint(m checkpointMark, text []byte) {
 }
 
 func (s *step) persistCertified(m checkpointMark, note []byte) {
+	s.dropStale(m)
 	s.batch.Set(store.Key(store.PrefixCertified, store.U64(m.size), store.U64(m.commit)), append(m.bytes(), note...))
-	s.persistExecuted()
+}
+
+// dropStale forgets the certified checkpoint before, if it is neither the first of its size, which receipts quote, nor of
+// another size: on an idle network only the newest proof of freshness is worth keeping.
+func (s *step) dropStale(m checkpointMark) {
+	last := s.exec.dropped
+	if last.size == m.size && last.commit != 0 {
+		s.batch.Delete(store.Key(store.PrefixCertified, store.U64(last.size), store.U64(last.commit)))
+		s.batch.Delete(store.Key(store.PrefixCheckpoint, store.U64(last.commit)))
+	}
+	s.exec.dropped = checkpointMark{}
+	if s.exec.certified.size == m.size { // m is not the first of its size
+		s.exec.dropped = m
+	}
 }
 
 // get reads a key that this Step has not written; nil if absent. A failing store stops the node.

@@ -16,7 +16,7 @@ import (
 
 // network is a handful of Cores with perfect links and virtual time: the thinnest way to see the whole node work.
 type network struct {
-	t       *testing.T
+	t       testing.TB
 	genesis *genesis.Genesis
 	keys    []ed25519.PrivateKey
 	stores  []*store.Memory
@@ -30,7 +30,7 @@ type network struct {
 
 const testStart tangle.Time = 1_800_000_000_000
 
-func newNetwork(t *testing.T, n int) *network {
+func newNetwork(t testing.TB, n int) *network {
 	t.Helper()
 	w := &network{t: t, now: testStart, inbox: make([][]Input, n), wake: make([]tangle.Time, n), events: make([][]Event, n), answers: make([]Effects, n)}
 	w.genesis = &genesis.Genesis{Version: 1, Network: "test", Time: testStart - 1000, Limits: tangle.DefaultLimits(), Consensus: genesis.DefaultConsensus()}

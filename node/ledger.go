@@ -42,6 +42,7 @@ type Head struct {
 	Time      tangle.Time     // commit time of Commit
 	Final     tangle.Position // size of the newest certified checkpoint
 	FinalTime tangle.Time     // its commit time
+	FinalAt   uint64          // the commit it follows
 }
 
 // Place is where an entry stands.
@@ -95,6 +96,7 @@ type Ledger struct {
 	codec   tangle.Codec
 	store   store.Store
 	current atomic.Pointer[Head]
+	cache   ledgerCache
 }
 
 // OpenLedger returns the ledger in a store; its Head is zero until a Core has opened the same store.
@@ -144,17 +146,7 @@ func (l *Ledger) AtPosition(p tangle.Position) (tangle.ID, error) {
 // Entry finds an entry by its hash, pending ones too. If it stands in several messages (sealed anew after one expired),
 // the one with the lowest position counts, then one that waits.
 func (l *Ledger) Entry(h tangle.Hash) (best EntryRecord, err error) {
-	prefix := store.Key(store.PrefixEntry, h[:])
-	type place struct {
-		id    tangle.ID
-		index int
-	}
-	var places []place
-	err = l.store.Scan(prefix, store.PrefixEnd(prefix), func(key, value []byte) bool {
-		r := record{b: value}
-		places = append(places, place{tangle.ID(key[len(prefix):]), int(r.u16())})
-		return len(places) < maxPlaces
-	})
+	places, err := l.places(h)
 	if err != nil {
 		return best, err
 	}
@@ -177,11 +169,52 @@ func (l *Ledger) Entry(h tangle.Hash) (best EntryRecord, err error) {
 const maxPlaces = 64
 
 func better(a, b Settled) bool {
-	rank := map[Status]int{StatusFinal: 0, StatusOrdered: 0, StatusPending: 1, StatusExpired: 2}
-	if rank[a.Status] != rank[b.Status] {
-		return rank[a.Status] < rank[b.Status]
+	if rank(a) != rank(b) {
+		return rank(a) < rank(b)
 	}
-	return rank[a.Status] == 0 && a.Position < b.Position
+	return rank(a) == 0 && a.Position < b.Position
+}
+
+// rank is 0 for what has a place, 1 for what waits, 2 for what expired.
+func rank(s Settled) int {
+	switch s.Status {
+	case StatusFinal, StatusOrdered:
+		return 0
+	case StatusPending:
+		return 1
+	}
+	return 2
+}
+
+// Place is where the order put an entry, if it has.
+func (l *Ledger) Place(h tangle.Hash) (place Place, ordered bool, err error) {
+	places, err := l.places(h)
+	for _, p := range places {
+		settled, err := l.settled(p.id)
+		if err != nil {
+			return place, false, err
+		}
+		if rank(settled) == 0 && (!ordered || settled.Position < place.Position) {
+			place, ordered = Place{settled.Position, p.index}, true
+		}
+	}
+	return place, ordered, err
+}
+
+// entryPlace is a message that holds an entry.
+type entryPlace struct {
+	id    tangle.ID
+	index int
+}
+
+func (l *Ledger) places(h tangle.Hash) (list []entryPlace, err error) {
+	prefix := store.Key(store.PrefixEntry, h[:])
+	err = l.store.Scan(prefix, store.PrefixEnd(prefix), func(key, value []byte) bool {
+		r := record{b: value}
+		list = append(list, entryPlace{tangle.ID(key[len(prefix):]), int(r.u16())})
+		return len(list) < maxPlaces
+	})
+	return list, err
 }
 
 // Receipt builds the offline proof of an entry; ErrNotFinal while no certified checkpoint covers it.
@@ -229,11 +262,13 @@ func (l *Ledger) Checkpoint(size uint64) (CheckpointRecord, error) {
 
 // LatestCheckpoint returns the newest certified checkpoint.
 func (l *Ledger) LatestCheckpoint() (CheckpointRecord, error) {
-	list, err := l.certified(uint64(l.Head().Final), math.MaxUint64, 1<<16)
-	if err != nil || len(list) == 0 {
-		return CheckpointRecord{}, errors.Join(err, ErrUnknown)
+	h := l.Head()
+	b, err := l.get(store.Key(store.PrefixCertified, store.U64(uint64(h.Final)), store.U64(h.FinalAt)))
+	if err != nil {
+		return CheckpointRecord{}, err
 	}
-	return list[len(list)-1], nil
+	r := record{b: b}
+	return l.openCheckpoint(r.mark(), r.b)
 }
 
 // Checkpoints returns up to limit certified checkpoints of a size below before, newest first.
@@ -315,20 +350,35 @@ func (l *Ledger) certified(from, before uint64, limit int) (list []CheckpointRec
 	var fault error
 	err = l.store.Scan(low, high, func(_, value []byte) bool {
 		r := record{b: value}
-		mark := r.mark()
-		note := slices.Clone(r.b)
-		cp, signers, err := receipt.OpenNote(l.genesis, note)
+		rec, err := l.openCheckpoint(r.mark(), r.b)
 		if err != nil {
-			fault = fmt.Errorf("%w: certified checkpoint of size %d: %w", errRecord, mark.size, err)
+			fault = err
 			return false
 		}
-		list = append(list, CheckpointRecord{mark.commit, mark.size, mark.time, note, signers, cp})
+		list = append(list, rec)
 		return len(list) < limit
 	})
 	return list, errors.Join(err, fault)
 }
 
+func (l *Ledger) openCheckpoint(mark checkpointMark, note []byte) (CheckpointRecord, error) {
+	if rec, ok := l.cache.checkpoint(mark.commit); ok {
+		return rec, nil
+	}
+	note = slices.Clone(note)
+	cp, signers, err := receipt.OpenNote(l.genesis, note)
+	if err != nil {
+		return CheckpointRecord{}, fmt.Errorf("%w: certified checkpoint of size %d: %w", errRecord, mark.size, err)
+	}
+	rec := CheckpointRecord{mark.commit, mark.size, mark.time, note, signers, cp}
+	l.cache.addCheckpoint(rec)
+	return rec, nil
+}
+
 func (l *Ledger) message(id tangle.ID) (*tangle.Message, error) {
+	if m := l.cache.message(id); m != nil {
+		return m, nil
+	}
 	b, err := l.get(store.Key(store.PrefixMessage, id[:]))
 	if err != nil {
 		return nil, err
@@ -340,6 +390,7 @@ func (l *Ledger) message(id tangle.ID) (*tangle.Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message %s: %w", id, err)
 	}
+	l.cache.addMessage(m)
 	return m, nil
 }
 

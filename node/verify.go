@@ -21,7 +21,7 @@ type verifier struct {
 	validators int
 	signatures *zip215.Verifier
 	checks     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error)
-	seen       *seenSet
+	seen       seenSet
 	workers    chan struct{}
 }
 
@@ -32,7 +32,6 @@ func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier
 		validators: len(g.Committee()),
 		signatures: zip215.NewVerifier(),
 		checks:     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error){},
-		seen:       newSeenSet(),
 		workers:    make(chan struct{}, workers),
 	}
 	for _, m := range g.Members {
