@@ -99,8 +99,10 @@ func (x *examination) open(view func() plugins.View) plugins.Plugin {
 	}
 	p, err := x.maker.Open(plugins.Host{
 		Network: tangle.ID{1}, Self: author(0), Genesis: x.script.Genesis, Log: slog.New(slog.DiscardHandler), View: view,
-		Submit: func(context.Context, []plugins.Submission) ([]tangle.Hash, error) { return nil, plugins.Reject("busy", "a test") },
-		Facts:  func() []plugins.Fact { return nil },
+		Submit: func(context.Context, []plugins.Submission) ([]tangle.Hash, error) {
+			return nil, plugins.Reject("busy", "a test")
+		},
+		Facts: func() []plugins.Fact { return nil },
 	})
 	if err != nil {
 		x.defect("does not open: %w", err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"weft/plugins"
@@ -167,10 +166,9 @@ func (l late) Get([]byte) []byte {
 func brokenInCheck() []broken {
 	type check = func(tangle.Kind, []byte) (plugins.Op, error)
 	return []broken{
-		{name: "check with a clock of its own", want: "Check of entry", check: func(p plugins.Plugin) check {
-			var calls atomic.Int64
+		{name: "check with a mood", want: "Check of entry", check: func(p plugins.Plugin) check {
 			return func(k tangle.Kind, b []byte) (plugins.Op, error) {
-				if calls.Add(1)%5 == 0 {
+				if rand.IntN(5) == 0 {
 					return nil, plugins.Reject("not_now", "")
 				}
 				return p.Check(k, b)
