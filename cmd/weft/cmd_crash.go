@@ -254,6 +254,7 @@ func (k *crash) killOne(ctx context.Context, i int) error {
 
 func (k *crash) killAll(ctx context.Context) error {
 	k.say("kill all")
+	goal := k.highest(ctx, -1)
 	var group errgroup.Group
 	for i := range k.net.Nodes {
 		group.Go(func() error { return k.net.Kill(i) })
@@ -271,7 +272,7 @@ func (k *crash) killAll(ctx context.Context) error {
 	}
 	start := time.Now()
 	for i := range k.net.Nodes {
-		if err := k.catchUp(ctx, i, start, 1); err != nil {
+		if err := k.catchUp(ctx, i, start, goal); err != nil {
 			return err
 		}
 	}
@@ -286,7 +287,7 @@ func (k *crash) startAndCatchUp(ctx context.Context, i int) error {
 	return k.catchUp(ctx, i, time.Now(), goal)
 }
 
-// highest is the certified size that the other nodes have reached.
+// highest is the certified size that the nodes but one have reached.
 func (k *crash) highest(ctx context.Context, but int) (size tangle.Position) {
 	for i, node := range k.net.Nodes {
 		if i == but {
