@@ -52,10 +52,13 @@ type load struct {
 type tally struct {
 	latencies []uint32 // microseconds from due to final, of requests due in the window
 	final     int      // entries that became final in the window
+	byTarget  map[string]int
 	errors    map[string]int
 	pending   []pendingEntry // answered before they were final
 	unheard   int            // entries in requests without an answer
 }
+
+func newTally() tally { return tally{errors: map[string]int{}, byTarget: map[string]int{}} }
 
 // pendingEntry is the first entry of a request that was answered with pending.
 type pendingEntry struct {
@@ -68,7 +71,7 @@ type pendingEntry struct {
 func (l *load) run(ctx context.Context, measure func()) (tally, error) {
 	start := time.Now()
 	l.from, l.to = start.Add(l.warmup), start.Add(l.warmup+l.duration)
-	l.total.errors = map[string]int{}
+	l.total = newTally()
 	ctx, cancel := context.WithDeadline(ctx, l.to.Add(answerGrace))
 	defer cancel()
 	var group errgroup.Group
@@ -120,7 +123,7 @@ func (l *load) schedule(ctx context.Context) {
 // work drives one connection.
 func (l *load) work(ctx context.Context, p *pump) {
 	defer p.close()
-	t := tally{errors: map[string]int{}}
+	t := newTally()
 	for ctx.Err() == nil {
 		due := time.Now()
 		if l.due != nil {
@@ -155,6 +158,7 @@ func (t *tally) count(l *load, p *pump, due time.Time, a pumpAnswer, err error) 
 	default:
 		if !now.Before(l.from) && now.Before(l.to) {
 			t.final += l.batch
+			t.byTarget[p.target] += l.batch
 		}
 		if !due.Before(l.from) && due.Before(l.to) && len(t.latencies) < MaxBenchSamples/MaxBenchConnections {
 			t.latencies = append(t.latencies, uint32(now.Sub(due).Microseconds()))
@@ -167,6 +171,9 @@ func (t *tally) add(u tally) {
 	t.final += u.final
 	t.pending = append(t.pending, u.pending...)
 	t.unheard += u.unheard
+	for target, n := range u.byTarget {
+		t.byTarget[target] += n
+	}
 	for code, n := range u.errors {
 		t.errors[code] += n
 	}

@@ -41,6 +41,7 @@ type benchNode struct {
 	Name       string  `json:"name"`
 	CPUPercent float64 `json:"cpuPercent"` // of one core
 	RSSMiB     float64 `json:"rssMiB"`
+	PerSecond  float64 `json:"entriesPerSecond,omitempty"` // final, of those sent to this node
 }
 
 // words is the result in one line for people.
@@ -132,6 +133,9 @@ func (b *bench) load(ctx context.Context, l *load) (benchResult, error) {
 		PerSecond: float64(t.final) / l.duration.Seconds(), Latency: &latency, Errors: t.errors,
 	}
 	r.use(readings[0], readings[1], t.final)
+	for i := range r.Nodes {
+		r.Nodes[i].PerSecond = float64(t.byTarget[b.targets[i]]) / l.duration.Seconds()
+	}
 	r.LeftBehind = t.unheard + b.leftBehind(ctx, t.pending)
 	if r.LeftBehind > 0 {
 		r.Violations = append(r.Violations, fmt.Sprintf("%d entries were not final %s after the end", r.LeftBehind, answerGrace))
@@ -191,7 +195,7 @@ func (r *benchResult) use(from, to reading, entries int) {
 	for i := range to.nodes {
 		spent := max(0, to.nodes[i].cpu-from.nodes[i].cpu) // a restarted process counts anew
 		sum += spent
-		r.Nodes = append(r.Nodes, benchNode{to.nodes[i].name, 100 * spent.Seconds() / wall, float64(to.nodes[i].rss) / (1 << 20)})
+		r.Nodes = append(r.Nodes, benchNode{to.nodes[i].name, 100 * spent.Seconds() / wall, float64(to.nodes[i].rss) / (1 << 20), 0})
 	}
 	if entries > 0 {
 		r.CPU = float64(sum.Microseconds()) / float64(entries)
