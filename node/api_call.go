@@ -168,7 +168,7 @@ func (c *apiCall) checkQuery() error {
 	}
 	for name, values := range c.query {
 		if !slices.Contains(c.route.query, name) {
-			return refuse("bad_parameter", "no parameter %.60q here; known are: %s", name, strings.Join(c.route.query, ", "))
+			return refuse("bad_parameter", "no parameter %.60q here; known are: %s.", name, strings.Join(c.route.query, ", "))
 		}
 		if len(values) > 1 {
 			return refuse("bad_parameter", "parameter %q twice", name)

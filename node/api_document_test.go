@@ -1,0 +1,276 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"weft/plugins"
+)
+
+// document is the merged description as callers get it.
+func document(t *testing.T, list ...NamedPlugin) *openapi3.T {
+	t.Helper()
+	d, err := mergeDocuments(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(d.json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func TestDocumentIsValid(t *testing.T) {
+	doc := document(t)
+	if err := doc.Validate(t.Context(), openapi3.EnableExamplesValidation()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// documentPath is a route's path as the document writes it.
+func documentPath(r apiRoute) string {
+	path := regexp.MustCompile(`:(\w+)`).ReplaceAllString(r.path, "{$1}")
+	path = strings.Replace(path, "/tile/*", "/tile/{tile}", 1)
+	return strings.Replace(path, "/docs/*", "/docs/{file}", 1)
+}
+
+func TestRoutesAreThoseOfTheDocument(t *testing.T) {
+	doc := document(t)
+	documented := map[string]*openapi3.Operation{}
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			documented[method+" "+path] = operation
+		}
+	}
+	for _, r := range apiRoutes() {
+		name := r.method + " " + documentPath(r)
+		operation := documented[name]
+		if operation == nil {
+			t.Errorf("%s is served and not documented", name)
+			continue
+		}
+		delete(documented, name)
+		checkOperation(t, name, r, operation)
+	}
+	for name := range documented {
+		t.Errorf("%s is documented and not served", name)
+	}
+}
+
+func checkOperation(t *testing.T, name string, r apiRoute, o *openapi3.Operation) {
+	t.Helper()
+	if r.auth == authNone {
+		t.Errorf("%s has no auth rule", name)
+	}
+	if got, _ := o.Extensions["x-weft-auth"].(string); got != r.auth.String() {
+		t.Errorf("%s: the document says auth %q, the route %q", name, got, r.auth)
+	}
+	if got, _ := o.Extensions["x-weft-scope"].(string); got != r.scope {
+		t.Errorf("%s: the document says scope %q, the route %q", name, got, r.scope)
+	}
+	needsScope := r.auth != authOpen && r.auth != authOperator
+	if needsScope != (r.scope != "") {
+		t.Errorf("%s: auth %s with scope %q", name, r.auth, r.scope)
+	}
+	if o.OperationID == "" || o.Summary == "" || len(o.Tags) != 1 {
+		t.Errorf("%s lacks operationId, summary or tag", name)
+	}
+	var query []string
+	for _, p := range o.Parameters {
+		if p.Value.In == openapi3.ParameterInQuery {
+			query = append(query, p.Value.Name)
+		}
+		if p.Value.Example == nil && p.Value.Name != "cursor" {
+			t.Errorf("%s: parameter %s has no example", name, p.Value.Name)
+		}
+	}
+	slices.Sort(query)
+	known := slices.Sorted(slices.Values(r.query))
+	if !slices.Equal(query, known) {
+		t.Errorf("%s: the document has parameters %v, the route %v", name, query, known)
+	}
+	if (o.RequestBody != nil) != (r.body > 0) {
+		t.Errorf("%s: body in the document %v, at the route %d bytes", name, o.RequestBody != nil, r.body)
+	}
+	checkExamples(t, name, o)
+}
+
+// checkExamples wants an example of each JSON body, and the statuses that every operation can give.
+func checkExamples(t *testing.T, name string, o *openapi3.Operation) {
+	t.Helper()
+	if o.RequestBody != nil && o.RequestBody.Value.Content.Get(jsonType).Example == nil {
+		t.Errorf("%s: the body has no example", name)
+	}
+	for status, response := range o.Responses.Map() {
+		for mediaType, media := range response.Value.Content {
+			if strings.HasSuffix(mediaType, "json") && media.Example == nil {
+				t.Errorf("%s: answer %s has no example", name, status)
+			}
+		}
+	}
+	for _, status := range []string{"405", "500"} {
+		if o.Responses.Value(status) == nil {
+			t.Errorf("%s: no status %s", name, status)
+		}
+	}
+}
+
+// documented checks answers against the document: the status must be listed, the body fit its schema.
+type documented struct {
+	doc *openapi3.T
+	t   *testing.T
+}
+
+func (d documented) check(r apiRoute, got reply) {
+	d.t.Helper()
+	name := r.method + " " + documentPath(r)
+	operation := d.doc.Paths.Value(documentPath(r)).GetOperation(r.method)
+	response := operation.Responses.Status(got.status)
+	if response == nil {
+		d.t.Errorf("%s gives HTTP %d, which the document does not list: %s", name, got.status, clipText(got.body))
+		return
+	}
+	mediaType, _, _ := strings.Cut(got.header.Get("Content-Type"), ";")
+	media := response.Value.Content.Get(mediaType)
+	if media == nil || media.Schema == nil || !strings.HasSuffix(mediaType, "json") {
+		return
+	}
+	decoder := json.NewDecoder(bytes.NewReader(got.body))
+	var v any
+	if err := decoder.Decode(&v); err != nil {
+		d.t.Errorf("%s: %v", name, err)
+		return
+	}
+	if err := media.Schema.Value.VisitJSON(v, openapi3.EnableJSONSchema2020()); err != nil {
+		d.t.Errorf("%s: HTTP %d does not fit its schema: %v\n%s", name, got.status, err, clipText(got.body))
+	}
+}
+
+// TestAnswersFitTheDocument calls every route with good and with no parameters.
+func TestAnswersFitTheDocument(t *testing.T) {
+	n := runNode(t, apiConfig())
+	d := documented{document(t), t}
+	s := n.submitFinal(t, "fit", "x")
+	key := n.newKey(t, scopeRead, scopeSubmit, scopeAdmin)
+	fill := strings.NewReplacer(":hash", s.EntryHash.String(), ":n", "1", "/members/:id", "/members/"+n.self.String(),
+		"/api-keys/:id", "/api-keys/0011", ":id", s.MessageID.String(), "tile/*", "tile/0/000.p/1", "docs/*", "docs/swagger-ui.css")
+	bodies := map[string]string{
+		"/api/v1/messages": submission("t", "y"), "/api/v1/receipts/verify": `{"receipt":"` + s.Receipt + `"}`,
+		"/api/v1/admin/api-keys": `{"name":"n","scopes":["ledger:read"]}`, "/api/v1/operator/log-level": `{"level":"info"}`,
+	}
+	queries := []string{"", "?limit=1", "?q=1", "?around=" + s.MessageID.String(), "?wait=final", "?wait=never"}
+	for _, r := range apiRoutes() {
+		if slices.Contains(r.gives, eventsType) {
+			continue
+		}
+		for _, query := range queries {
+			door := n.api.public
+			if r.auth == authOperator {
+				door = n.api.operator
+			}
+			body := ""
+			if r.body > 0 {
+				body = bodies[r.path]
+			}
+			got := callDoor(door, r.method, fill.Replace(r.path)+query, body, "X-API-Key", key)
+			if query == "" && got.status >= 400 && !strings.HasSuffix(r.path, "api-keys/:id") && r.path != "/api/v1/explorer/search" {
+				t.Errorf("%s %s: HTTP %d %s", r.method, r.path, got.status, clipText(got.body))
+			}
+			d.check(r, got)
+		}
+	}
+}
+
+// newKey makes an API key as the operator.
+func (n *Node) newKey(t testing.TB, scopes ...string) string {
+	t.Helper()
+	list, err := json.Marshal(scopes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k keyView
+	callDoor(n.api.operator, "POST", "/api/v1/admin/api-keys", fmt.Sprintf(`{"name":"test","scopes":%s}`, list)).into(t, 201, &k)
+	return k.Key
+}
+
+func TestDocumentsMerge(t *testing.T) {
+	fragment := func(path, id, schema string) NamedPlugin {
+		return NamedPlugin{"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: []byte(fmt.Sprintf(
+			"openapi: 3.1.0\npaths:\n  %s:\n    get:\n      operationId: %s\n      responses: {'200': {description: fine}}\ncomponents:\n  schemas:\n    %s: {type: object}\n", path, id, schema))}}}
+	}
+	doc := document(t, fragment("/api/v1/notes", "listNotes", "Note"))
+	if doc.Paths.Value("/api/v1/notes") == nil || doc.Components.Schemas["Note"] == nil {
+		t.Error("the fragment is not in the document")
+	}
+	for name, bad := range map[string]NamedPlugin{
+		"path":      fragment("/api/v1/node", "other", "Other"),
+		"operation": fragment("/api/v1/other", "getNode", "Other"),
+		"schema":    fragment("/api/v1/other", "other", "Message"),
+		"no yaml":   {"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: []byte("\t{")}}},
+		"version":   {"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: []byte("openapi: 3.0.0")}}},
+	} {
+		if _, err := mergeDocuments([]NamedPlugin{bad}); err == nil {
+			t.Errorf("%s: two owners or a broken fragment do not stop the start", name)
+		}
+	}
+}
+
+func TestPluginRoutes(t *testing.T) {
+	say := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Method, " ", r.URL.Path) })
+	maker := func(name string, routes plugins.Routes) plugins.Maker {
+		return plugins.Maker{Name: name, Open: func(plugins.Host) (plugins.Plugin, error) { return plugins.Plugin{HTTP: routes}, nil }}
+	}
+	n := runNode(t, apiConfig(),
+		maker("notes", plugins.Routes{Prefixes: []string{"/api/v1/notes"}, Handler: say}),
+		maker("metrics", plugins.Routes{Prefixes: []string{"/metrics"}, Handler: say, Operator: true}))
+	for _, path := range []string{"/api/v1/notes", "/api/v1/notes/a/b"} {
+		if r := n.call("POST", path, "{}"); string(r.body) != "POST "+path || r.header.Get("Weft-Position") == "" {
+			t.Errorf("POST %s: HTTP %d %s", path, r.status, r.body)
+		}
+	}
+	if r := n.call("GET", "/metrics", ""); r.code(t) != "not_found" {
+		t.Errorf("operator's route on the public door: HTTP %d", r.status)
+	}
+	if r := callDoor(n.api.operator, "GET", "/metrics", ""); r.status != 200 {
+		t.Errorf("operator's route: HTTP %d", r.status)
+	}
+	for _, prefixes := range [][]string{{"/api/v1/node"}, {"/api"}, {"/a", "/a/b"}, {"a"}, {"/"}, {"/x/:id"}} {
+		owner := map[string]string{}
+		var err error
+		for _, p := range prefixes {
+			if err == nil {
+				err = claim(owner, p, "bad")
+			}
+		}
+		if err == nil {
+			t.Errorf("prefixes %v are allowed", prefixes)
+		}
+	}
+}
+
+func TestDocsWorkOffline(t *testing.T) {
+	n := runNode(t, apiConfig())
+	page := n.call("GET", "/docs", "")
+	for _, found := range regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllSubmatch(page.body, -1) {
+		link := string(found[1])
+		if strings.HasPrefix(link, "http") {
+			t.Errorf("the page needs %s", link)
+			continue
+		}
+		if r := n.call("GET", link, ""); r.status != 200 {
+			t.Errorf("%s: HTTP %d", link, r.status)
+		}
+	}
+	if !bytes.Contains(page.body, []byte("/openapi.json")) {
+		t.Error("the page does not show the document")
+	}
+}
