@@ -6,7 +6,10 @@ BIN     = bin/weft
 FUZZ   ?= 20s
 SEEDS  ?= 200
 
-.PHONY: build demo test check fuzz sim mutants bench crash docker-testnet docker-testnet-down clean
+# Packages with goroutines of their own; the others have none to race.
+CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client ./testnet ./plugins/...
+
+.PHONY: build demo test check lint race fuzz sim bench docker-testnet docker-testnet-down clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o $(BIN) ./cmd/weft
@@ -14,11 +17,20 @@ build: ## the one binary
 demo: build ## four validators, a real log, a killed node, a receipt
 	$(BIN) testnet demo
 
-test: ## all tests
+test: ## all tests, with $(SEEDS) simulated networks of each size
 	$(GO) test -timeout 10m ./...
 
-check: ## what CI runs
-	./.ci/run
+check: lint race test ## what CI runs
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	@if command -v staticcheck >/dev/null; then staticcheck ./...; else echo "staticcheck is not here: skipped"; fi
+	@if command -v govulncheck >/dev/null; then govulncheck ./...; else echo "govulncheck is not here: skipped"; fi
+
+race: # needs a C compiler
+	@if command -v $${CC:-cc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(CONCURRENT); \
+	else echo "no C compiler: the race detector is skipped"; fi
 
 fuzz: ## every fuzz target for $(FUZZ)
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do \
@@ -27,13 +39,13 @@ fuzz: ## every fuzz target for $(FUZZ)
 		done; \
 	done
 
-sim: ## the simulation over $(SEEDS) seeds
+sim: ## the simulation alone, over $(SEEDS) seeds of each size
 	$(GO) test ./internal/sim -count=1 -timeout 60m -seeds $(SEEDS)
 
 bench: build ## entries a second and time to final, as JSON
 	$(BIN) bench
 
-docker-testnet: ## four containers on this machine
+docker-testnet: build ## four containers on this machine; no image is pulled
 	./testnet/docker up
 
 docker-testnet-down: ## end them and remove their data

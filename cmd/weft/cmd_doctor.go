@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
+	"sort"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"weft/config/genesis"
 	"weft/internal/store"
 	"weft/node"
+	"weft/receipt"
 	"weft/tangle"
 )
 
@@ -249,11 +252,36 @@ func (d *doctor) readStore(disk store.Store) {
 		d.note("store", verdictBad, "put the right genesis.json back, or give the other network its own folder", "it belongs to another network")
 		return
 	}
-	head := node.OpenLedger(d.genesis, disk).Head()
-	d.note("store", verdictGood, "", "%d positions, %d of them final, commit %d", head.Position, head.Final, head.Commit)
-	if ahead := head.Time.Sub(tangle.TimeOf(time.Now())); ahead > time.Minute {
+	size := finalSize(disk)
+	if size == 0 {
+		d.note("store", verdictGood, "", "nothing is final yet")
+		return
+	}
+	record, err := node.OpenLedger(d.genesis, disk).Checkpoint(size)
+	if err != nil {
+		d.note("store", verdictBad, "restore it, or let the node fetch everything anew into an empty folder with the same key", "checkpoint of size %d: %s", size, err)
+		return
+	}
+	checkpoint, err := receipt.ParseCheckpoint(record.Text())
+	if err != nil {
+		d.note("store", verdictBad, "restore it", "checkpoint of size %d: %s", size, err)
+		return
+	}
+	d.note("store", verdictGood, "", "%d positions are final, the last at %s", size, checkpoint.Time)
+	if ahead := checkpoint.Time.Sub(tangle.TimeOf(time.Now())); ahead > time.Minute {
 		d.note("clock", verdictBad, "set the clock (NTP)", "the ledger is %s ahead of this machine's clock", ahead.Round(time.Second))
 	}
+}
+
+// finalSize finds the size of the newest certified checkpoint by bisection, since a store is only read upwards.
+func finalSize(disk store.Store) uint64 {
+	end := store.PrefixEnd(store.Key(store.PrefixCertified))
+	n := sort.Search(math.MaxInt, func(n int) bool {
+		none := true
+		disk.Scan(store.Key(store.PrefixCertified, store.U64(uint64(n))), end, func(_, _ []byte) bool { none = false; return false })
+		return none
+	})
+	return uint64(max(n-1, 0))
 }
 
 // checkPorts tries the ports of a node that does not run.
@@ -315,6 +343,8 @@ func (d *doctor) checkProgress(ctx context.Context, c *client.Client, facts clie
 	switch {
 	case !facts.Quorum:
 		d.note("progress", verdictBad, "see 'weft peers': bring members back or mend the way to them", "no quorum: too few validators are reachable")
+	case facts.Final == 0:
+		d.note("progress", verdictGood, "", "nothing is on the ledger yet")
 	case facts.FinalAge > old:
 		d.note("progress", verdictBad, "see 'weft peers' and the node's log", "the last checkpoint is %.0f s old", facts.FinalAge)
 	default:

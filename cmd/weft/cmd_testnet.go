@@ -167,7 +167,7 @@ func (t *testnetCommand) announce(net *testnet.Network) {
 	for _, node := range net.Nodes {
 		t.print("  %s  %s  docs %s/docs\n", node.Name, node.API, node.API)
 	}
-	t.print("\ntry in another terminal:\n  weft message send README.md --api %s\n  weft node --api %s\n\n", first.API, first.API)
+	t.print("\ntry in another terminal:\n  echo hello | weft message send --wait final --api %s\n  weft node --api %s\n\n", first.API, first.API)
 }
 
 // row is one node in the table.

@@ -2,13 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"weft/client"
+	"weft/config"
 )
 
 // exits is the script command "exits CODE weft ARGS...": it runs weft and wants that exit code. What weft writes goes into
@@ -38,5 +43,30 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("err"), errOut.Bytes(), 0o600))
 	if got != want {
 		ts.Fatalf("%s: exit code %d, want %d\n%s%s", strings.Join(args[1:], " "), got, want, out.String(), errOut.String())
+	}
+}
+
+// serves is the script command "serves DIR": it waits until the node of a data folder is ready.
+func serves(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serves DIR")
+	}
+	dir := config.Dir(ts.MkAbs(args[0]))
+	c, err := client.New(client.Config{URL: "http://localhost", Socket: dir.Socket(), Retry: client.NoRetry()})
+	ts.Check(err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		if ready, err := c.Ready(ctx); err == nil && ready.OK {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("%s does not serve: %s", args[0], ctx.Err())
+		case <-ticker.C:
+		}
 	}
 }

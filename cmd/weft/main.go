@@ -9,9 +9,12 @@ import (
 	"os"
 
 	"weft/plugins"
+	"weft/plugins/metrics"
 )
 
 func main() {
-	makers := []plugins.Maker{}
+	makers := []plugins.Maker{
+		metrics.Maker(),
+	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, makers))
 }

@@ -20,6 +20,6 @@ func TestScripts(t *testing.T) {
 			env.Setenv("WEFT_DIR", "")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serves": serves},
 	})
 }
