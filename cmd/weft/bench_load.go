@@ -1,17 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/base64"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +14,6 @@ import (
 // Bounds of the load generator.
 const (
 	MaxBenchConnections = 1500     // over all nodes; a node takes 2,000 requests at a time
-	MaxBenchAnswer      = 1 << 20  // bytes of one answer
 	MaxBenchSamples     = 16 << 20 // requests measured in one run
 	MaxBenchBacklog     = 4096     // requests due but not sent, in an open loop
 )
@@ -207,141 +198,4 @@ func sleepUntil(ctx context.Context, at time.Time) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-// pump is one connection that sends the same request again and again, each time with other bytes in its entries. It does
-// as little as it can: it shares its cores with the nodes it measures.
-type pump struct {
-	target  string
-	conn    net.Conn
-	in      *bufio.Reader
-	request []byte
-	spots   []int // where in request each entry's bytes start
-	serial  uint64
-	body    bytes.Buffer // of the answer
-}
-
-// pumpAnswer is what a node said to a request.
-type pumpAnswer struct {
-	final bool
-	code  string // of a problem
-	hash  string // of the first entry, if not final
-}
-
-// MinBenchEntry is the least size of an entry: room for a number that makes it differ from all others.
-const MinBenchEntry = 16
-
-func newPump(target string, batch, entryBytes int, seed uint64) *pump {
-	random := rand.New(rand.NewPCG(seed, 2))
-	data := make([]byte, entryBytes)
-	for i := range data {
-		data[i] = byte(random.Uint32())
-	}
-	var body []byte
-	p := &pump{target: target, serial: random.Uint64()}
-	body = append(body, `{"entries":[`...)
-	for i := range batch {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, `{"kind":"data","data":{"tag":"bench","bytes":"`...)
-		p.spots = append(p.spots, len(body))
-		body = base64.RawURLEncoding.AppendEncode(body, data)
-		body = append(body, `"}}`...)
-	}
-	body = append(body, `]}`...)
-	head := fmt.Appendf(nil, "POST /api/v1/messages?wait=final&timeout=10s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", target, len(body))
-	for i := range p.spots {
-		p.spots[i] += len(head)
-	}
-	p.request = append(head, body...)
-	return p
-}
-
-func (p *pump) close() {
-	if p.conn != nil {
-		p.conn.Close()
-		p.conn = nil
-	}
-}
-
-// send sends one request and reads its answer. After an error the next one uses a new connection.
-func (p *pump) send(ctx context.Context) (a pumpAnswer, err error) {
-	if err := p.dial(ctx); err != nil {
-		return a, err
-	}
-	defer func() {
-		if err != nil {
-			p.close()
-		}
-	}()
-	deadline, _ := ctx.Deadline()
-	if err := p.conn.SetDeadline(deadline); err != nil {
-		return a, err
-	}
-	p.vary()
-	if _, err := p.conn.Write(p.request); err != nil {
-		return a, err
-	}
-	return p.answer()
-}
-
-// dial connects, if there is no connection.
-func (p *pump) dial(ctx context.Context) error {
-	if p.conn != nil {
-		return nil
-	}
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", p.target)
-	if err != nil {
-		return err
-	}
-	p.conn, p.in = conn, bufio.NewReaderSize(conn, 16<<10)
-	return nil
-}
-
-// vary makes every entry of the next request one that was never sent before. It writes 16 hex digits in place: they are
-// valid base64url, and a number with its top bit set has no fewer.
-func (p *pump) vary() {
-	for _, spot := range p.spots {
-		p.serial++
-		_ = strconv.AppendUint(p.request[spot:spot], p.serial|1<<63, 16)
-	}
-}
-
-func (p *pump) answer() (a pumpAnswer, err error) {
-	response, err := http.ReadResponse(p.in, nil)
-	if err != nil {
-		return a, err
-	}
-	defer response.Body.Close()
-	p.body.Reset()
-	if _, err := p.body.ReadFrom(io.LimitReader(response.Body, MaxBenchAnswer)); err != nil {
-		return a, err
-	}
-	switch {
-	case response.StatusCode >= 400:
-		a.code = jsonText(p.body.Bytes(), "code")
-		if a.code == "" {
-			a.code = "http_" + strconv.Itoa(response.StatusCode)
-		}
-	case response.StatusCode == http.StatusAccepted:
-		a.hash = jsonText(p.body.Bytes(), "entryHash")
-	default:
-		a.final = true
-	}
-	if response.Close {
-		p.close()
-	}
-	return a, nil
-}
-
-// jsonText finds the first string member of that name, without parsing: names and codes hold no escapes.
-func jsonText(body []byte, name string) string {
-	_, rest, found := bytes.Cut(body, []byte(`"`+name+`":"`))
-	if !found {
-		return ""
-	}
-	value, _, _ := bytes.Cut(rest, []byte(`"`))
-	return string(value)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -65,9 +66,9 @@ func newBenchCommand(s *shell) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench [SCENARIO...]",
 		Short: "measure a network of four on this machine",
-		Long: `Makes a network in a temporary folder, runs its nodes as processes of their own,
-puts load on it over the API, and prints what it measured as JSON. It ends by
-itself and leaves nothing behind.
+		Long: `Makes a network in a temporary folder for each scenario, runs its nodes as
+processes of their own, puts load on it over the API, and prints what it measured
+as JSON. It ends by itself and leaves nothing behind.
 
 Scenarios:
   batched    64 entries a request, each connection sends again once its entries
@@ -144,25 +145,24 @@ func (b *bench) run(ctx context.Context, names []string, api string) error {
 	if len(names) == 0 {
 		names = []string{"all"}
 	}
-	if err := b.open(ctx, api); err != nil {
-		return err
-	}
-	defer b.close()
-	report := benchReport{Machine: b.machine()}
+	var report benchReport
 	failed := false
 	for _, scenario := range benchScenarios() {
 		if !slices.Contains(names, "all") && !slices.Contains(names, scenario.name) {
 			continue
 		}
-		if scenario.control && b.net == nil {
+		if scenario.control && api != "" {
 			fmt.Fprintf(b.err, "%-9s left out: needs a network of its own, not --api\n", scenario.name)
 			continue
 		}
-		result, err := scenario.run(b, ctx)
+		result, err := b.measure(ctx, scenario, api, &report.Machine)
 		if err != nil {
-			return fmt.Errorf("%s: %w", scenario.name, err)
+			err = fmt.Errorf("%s: %w", scenario.name, err)
+			if len(report.Scenarios) > 0 {
+				err = errors.Join(err, b.printReport(report))
+			}
+			return err
 		}
-		result.Scenario = scenario.name
 		fmt.Fprintf(b.err, "%-9s %s\n", scenario.name, result.words())
 		report.Scenarios = append(report.Scenarios, result)
 		failed = failed || len(result.Violations) > 0
@@ -171,9 +171,21 @@ func (b *bench) run(ctx context.Context, names []string, api string) error {
 		return err
 	}
 	if failed {
-		return fmt.Errorf("the network broke a promise: see violations in the report")
+		return errors.New("the network broke a promise: see violations in the report")
 	}
 	return nil
+}
+
+// measure runs one scenario on a network of its own: what one leaves behind must not slow the next one down.
+func (b *bench) measure(ctx context.Context, scenario benchScenario, api string, m *benchMachine) (benchResult, error) {
+	if err := b.open(ctx, api); err != nil {
+		return benchResult{}, err
+	}
+	defer b.close()
+	*m = b.machine()
+	result, err := scenario.run(b, ctx)
+	result.Scenario = scenario.name
+	return result, err
 }
 
 func (b *bench) check() error {
@@ -201,7 +213,7 @@ func (b *bench) open(ctx context.Context, api string) error {
 	if err != nil {
 		return err
 	}
-	b.net = n
+	b.net, b.clients, b.targets = n, nil, nil
 	for _, node := range n.Nodes {
 		b.clients = append(b.clients, node.Client)
 		b.targets = append(b.targets, strings.TrimPrefix(node.API, "http://"))
@@ -210,6 +222,7 @@ func (b *bench) open(ctx context.Context, api string) error {
 }
 
 func (b *bench) openRunning(ctx context.Context, api string) error {
+	b.clients, b.targets = nil, nil
 	for part := range strings.SplitSeq(api, ",") {
 		base, err := apiURL(part)
 		if err != nil {
