@@ -239,7 +239,7 @@ func (g *Graph) dropInvalid(m *Message, err error, added *Added) {
 	added.Invalid = append(added.Invalid, Invalid{m, err})
 	for _, child := range g.takeWaiting(m.ID) {
 		if p := g.parked[child]; p != nil {
-			g.unpark(child)
+			g.forget(child)
 			g.dropInvalid(p.message, fmt.Errorf("%w: above invalid %s", ErrInvalid, m.ID.Short()), added)
 		}
 	}
@@ -274,16 +274,14 @@ func (g *Graph) forget(id ID) {
 	g.unpark(id)
 	for _, parent := range p.message.Header.Parents {
 		children := g.waiting[parent]
-		for i, child := range children {
-			if child == id {
-				children = append(children[:i], children[i+1:]...)
-				break
-			}
-		}
-		if len(children) == 0 {
+		switch i := slices.Index(children, id); {
+		case i < 0: // the parent came, or was invalid
+		case len(children) == 1:
 			delete(g.waiting, parent)
-		} else {
-			g.waiting[parent] = children
+		case i == 0: // the usual case, as the oldest leave first: no shifting
+			g.waiting[parent] = children[1:]
+		default:
+			g.waiting[parent] = slices.Delete(children, i, i+1)
 		}
 	}
 }
@@ -293,13 +291,17 @@ func (g *Graph) unpark(id ID) {
 	delete(g.parked, id)
 }
 
+// compactQueue drops leftovers, also those of messages that were dropped and have come again.
 func (g *Graph) compactQueue() {
-	live := g.queue[:0:0]
-	for _, id := range g.queue {
-		if g.parked[id] != nil {
+	var live []ID
+	seen := map[ID]bool{}
+	for _, id := range slices.Backward(g.queue) {
+		if g.parked[id] != nil && !seen[id] {
+			seen[id] = true
 			live = append(live, id)
 		}
 	}
+	slices.Reverse(live)
 	g.queue = live
 }
 
