@@ -1,11 +1,12 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
+	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -52,28 +53,18 @@ var (
 // maxAhead is how many files are fetched ahead of the one being checked.
 const maxAhead = 16
 
-// Run fetches every leaf and every tile and checks them.
+// Run fetches every leaf and every tile and checks them. It does not call Source after it has returned.
 func (k LogCheck) Run(ctx context.Context) (LogCount, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	t := &logTree{check: k}
-	for file := range fetchAhead(ctx, k.Source, k.bundlePaths) {
-		got := <-file.done
-		if got.err != nil {
-			return t.count, fmt.Errorf("%s: %w", file.path, got.err)
-		}
-		if err := t.addBundle(file, got.data); err != nil {
-			return t.count, err
-		}
-	}
-	if ctx.Err() != nil {
-		return t.count, ctx.Err()
+	err := k.fetch(ctx, k.bundlePaths, t.addBundle)
+	if err != nil {
+		return t.count, err
 	}
 	if got := t.root(); got != tlog.Hash(k.Root) {
 		return t.count, fmt.Errorf("%w: computed %s, signed %s", ErrLogRoot, tangle.Hash(got), k.Root)
 	}
 	t.sealPartialTiles()
-	return t.count, t.compareTiles(ctx)
+	return t.count, k.fetch(ctx, t.tilePaths, t.compareTile)
 }
 
 // bundlePaths yields the files of leaves in order.
@@ -222,29 +213,23 @@ func (t *logTree) root() tlog.Hash {
 	return hash
 }
 
-// compareTiles fetches every hash tile: other readers of the log rely on them.
-func (t *logTree) compareTiles(ctx context.Context) error {
-	paths := func(yield func(logFile) bool) {
-		for _, f := range t.files {
-			if !yield(newLogFile(f.level, f.n, f.width)) {
-				return
-			}
+// tilePaths yields the hash tiles in the order of t.files.
+func (t *logTree) tilePaths(yield func(logFile) bool) {
+	for _, f := range t.files {
+		if !yield(newLogFile(f.level, f.n, f.width)) {
+			return
 		}
 	}
-	i := 0
-	for file := range fetchAhead(ctx, t.check.Source, paths) {
-		got := <-file.done
-		if got.err != nil {
-			return fmt.Errorf("%s: %w", file.path, got.err)
-		}
-		if sum := tlog.RecordHash(got.data); !bytes.Equal(sum[:], t.files[i].sum[:]) {
-			return fmt.Errorf("%w: %s", ErrLogTile, file.path)
-		}
-		t.count.Tiles++
-		t.count.Bytes += uint64(len(got.data))
-		i++
+}
+
+// compareTile checks the next tile: other readers of the log rely on them.
+func (t *logTree) compareTile(file logFile, data []byte) error {
+	if tlog.RecordHash(data) != t.files[t.count.Tiles].sum {
+		return fmt.Errorf("%w: %s", ErrLogTile, file.path)
 	}
-	return ctx.Err()
+	t.count.Tiles++
+	t.count.Bytes += uint64(len(data))
+	return nil
 }
 
 // logFile is a piece of the log on its way.
@@ -263,11 +248,14 @@ func newLogFile(level int, n int64, width int) logFile {
 	return logFile{path: TilePath(level, n, width), width: width, done: make(chan fetched, 1)}
 }
 
-// fetchAhead starts fetching files in their order, at most maxAhead before the one that is being looked at. It ends
-// early with ctx.
-func fetchAhead(ctx context.Context, source LogSource, files func(func(logFile) bool)) <-chan logFile {
+// fetch gets files and hands them to take in their order, at most maxAhead on their way at a time.
+func (k LogCheck) fetch(ctx context.Context, files iter.Seq[logFile], take func(logFile, []byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
 	ahead := make(chan logFile, maxAhead)
-	go func() {
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	group.Go(func() {
 		defer close(ahead)
 		for file := range files {
 			select {
@@ -275,11 +263,20 @@ func fetchAhead(ctx context.Context, source LogSource, files func(func(logFile) 
 			case <-ctx.Done():
 				return
 			}
-			go func() {
-				data, err := source.LogFile(ctx, file.path)
+			group.Go(func() {
+				data, err := k.Source.LogFile(ctx, file.path)
 				file.done <- fetched{data, err}
-			}()
+			})
 		}
-	}()
-	return ahead
+	})
+	for file := range ahead {
+		got := <-file.done
+		if got.err != nil {
+			return fmt.Errorf("%s: %w", file.path, got.err)
+		}
+		if err := take(file, got.data); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
