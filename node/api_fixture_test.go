@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"net/http/httptest"
 	"time"
 
 	"weft/config/genesis"
@@ -19,4 +20,11 @@ func oneMember() (*genesis.Genesis, ed25519.PrivateKey) {
 		Limits:    tangle.DefaultLimits(),
 		Consensus: genesis.DefaultConsensus(),
 	}, key
+}
+
+// newEchoRecorder gives a call a response that is recorded.
+func newEchoRecorder(c *apiCall) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	c.Context = c.echo.NewContext(httptest.NewRequest("GET", "/", nil), w)
+	return w
 }
