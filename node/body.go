@@ -49,17 +49,14 @@ type Node struct {
 	log       *slog.Logger
 	clock     *clock
 	core      *Core
+	inbox     *inbox
 	wire      *wire.Host
 	verifier  *verifier
+	skews     *skews
 	api       *api
 	plugins   []NamedPlugin
 	waiters   *waiters
 	observers *observers
-
-	peers   chan PeerChange
-	lanes   [2]chan *PeerFrame // by gossip.Lane
-	submits chan *ticket
-	closing chan struct{} // closed when the node ends
 
 	status   atomic.Pointer[CoreStatus]
 	stepped  atomic.Int64 // unix ms of the last Step
@@ -83,14 +80,6 @@ type counters struct {
 	ordered, finals, commits, stepNanos               atomic.Uint64
 }
 
-// Bounds of the queues before the Core, and of one Step's input.
-const (
-	MaxQueuedFrames  = 256 // per lane; a frame is at most 1 MiB
-	MaxQueuedSubmits = 4096
-	maxStepInputs    = 512
-	maxStepBytes     = 4 << 20
-)
-
 // faultBan is how long a peer that sent what no honest peer sends is kept away.
 const faultBan = 10 * time.Second
 
@@ -98,15 +87,11 @@ const faultBan = 10 * time.Second
 func Open(c Config) (*Node, error) {
 	n := &Node{
 		config: c, log: c.Log, clock: newClock(), self: tangle.Member(c.Key.Public().(ed25519.PublicKey)),
-		Ledger:  OpenLedger(c.Genesis, c.Store),
-		waiters: newWaiters(), observers: newObservers(),
-		peers: make(chan PeerChange, 256), submits: make(chan *ticket, MaxQueuedSubmits), closing: make(chan struct{}),
+		Ledger: OpenLedger(c.Genesis, c.Store),
+		inbox:  newInbox(), skews: newSkews(), waiters: newWaiters(), observers: newObservers(),
 	}
 	n.status.Store(&CoreStatus{})
 	n.stepped.Store(time.Now().UnixMilli())
-	for i := range n.lanes {
-		n.lanes[i] = make(chan *PeerFrame, MaxQueuedFrames)
-	}
 	var ledger []CorePlugin
 	var err error
 	if n.plugins, ledger, err = openPlugins(c.Makers, c.Genesis, n.host); err != nil {
@@ -121,6 +106,7 @@ func Open(c Config) (*Node, error) {
 		return nil, err
 	}
 	n.Ledger = n.core.Ledger()
+	n.waiters.reached(n.Ledger.Head().Final)
 	return n, n.openDoors()
 }
 
@@ -155,7 +141,7 @@ func (n *Node) WireAddrs() []string { return n.wire.Addrs() }
 // Run runs the node until ctx ends or something makes it stop; nil means the former.
 func (n *Node) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { <-ctx.Done(); close(n.closing); return nil })
+	group.Go(func() error { <-ctx.Done(); n.inbox.close(); return nil })
 	group.Go(func() error { return n.own(ctx) })
 	group.Go(func() error { return n.wire.Run(ctx) })
 	group.Go(func() error { return n.api.Run(ctx) })
@@ -179,7 +165,8 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 // Publish makes entries durable under this member's signature and starts them on their way, all of them or none. An error
-// with a code (plugins.Rejected) says why they were not taken.
+// with a code (plugins.Rejected) says why they were not taken: bad_value, too_large, unknown_kind or what the plugin says,
+// or for now busy, not_ready, shutting_down.
 func (n *Node) Publish(ctx context.Context, list []plugins.Submission) (tangle.ID, []tangle.Hash, error) {
 	entries, err := n.prepare(list)
 	if err != nil {
@@ -187,7 +174,7 @@ func (n *Node) Publish(ctx context.Context, list []plugins.Submission) (tangle.I
 	}
 	t := &ticket{entries: entries, answer: make(chan answer, 1)}
 	select {
-	case n.submits <- t:
+	case n.inbox.submits <- t:
 	default:
 		n.counters.refused.Add(1)
 		return tangle.ID{}, nil, plugins.Reject("busy", "%d submissions wait already", MaxQueuedSubmits)
@@ -201,13 +188,16 @@ func (n *Node) Publish(ctx context.Context, list []plugins.Submission) (tangle.I
 		return a.message, hashes, a.err
 	case <-ctx.Done():
 		return tangle.ID{}, nil, ctx.Err()
-	case <-n.closing:
+	case <-n.inbox.closed.Done():
 		return tangle.ID{}, nil, plugins.Reject("shutting_down", "the node stops")
 	}
 }
 
 // prepare checks and admits entries, and salts them.
 func (n *Node) prepare(list []plugins.Submission) ([]tangle.Entry, error) {
+	if most := n.config.Genesis.Limits.MaxEntries; len(list) > most {
+		return nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
+	}
 	salts := make([]byte, 16*len(list))
 	if _, err := rand.Read(salts); err != nil {
 		return nil, err
@@ -255,23 +245,23 @@ func (n *Node) Watch(size int) (events <-chan Event, stop func()) { return n.obs
 func (n *Node) Peers() []wire.PeerInfo { return n.wire.Peers() }
 
 // onPeer and onFrame are called by the readers of peers; they may block, which slows the peer down.
-func (n *Node) onPeer(m tangle.Member, connected bool) {
-	select {
-	case n.peers <- PeerChange{m, connected}:
-	case <-n.closing:
-	}
-}
+func (n *Node) onPeer(m tangle.Member, connected bool) { n.inbox.putPeer(PeerChange{m, connected}) }
 
-func (n *Node) onFrame(from tangle.Member, lane wire.Lane, raw []byte) {
-	frame, err := n.verifier.frame(from, raw)
+func (n *Node) onFrame(from tangle.Member, on wire.Lane, raw []byte) {
+	lane := gossip.Lane(on)
+	if !n.inbox.enter(lane, len(raw)) {
+		return
+	}
+	frame, err := n.verifier.inTurn(lane, from, raw)
 	if err != nil {
+		n.inbox.leave(lane, len(raw))
 		n.fault(Fault{from, err.Error()})
 		return
 	}
-	select {
-	case n.lanes[lane] <- frame:
-	case <-n.closing:
+	if lane == gossip.LaneWitness {
+		n.skews.note(frame, n.clock.now())
 	}
+	n.inbox.put(lane, queuedFrame{frame, len(raw)})
 }
 
 func (n *Node) fault(f Fault) {
@@ -280,97 +270,29 @@ func (n *Node) fault(f Fault) {
 	n.wire.Drop(f.Peer, time.Now().Add(faultBan), f.Reason)
 }
 
-// own is the goroutine that owns the Core.
+// own is the goroutine that owns the Core. While it waits for the disk more input comes together: a slow disk makes
+// batches larger, not queues longer.
 func (n *Node) own(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var g gathering
-	for {
-		g.reset()
-		select {
-		case <-ctx.Done():
+	for more := false; ; {
+		if !more {
+			n.inbox.wait(ctx, &g, timer.C)
+		}
+		if ctx.Err() != nil {
 			return nil
-		case p := <-n.peers:
-			g.peer(p)
-		case f := <-n.lanes[gossip.LaneWitness]:
-			g.frame(f)
-		case f := <-n.lanes[gossip.LaneBulk]:
-			g.frame(f)
-		case t := <-n.submits:
-			g.submit(t)
-		case <-timer.C:
 		}
-		n.gather(&g)
-		for again := true; again; {
-			out, err := n.step(&g)
-			if err != nil {
-				n.log.Error("the node must stop", slog.String("error", err.Error()))
-				return err
-			}
-			if again = out.More; !again {
-				n.setTimer(timer, out.Wake)
-			}
-			g.reset()
+		n.inbox.gather(&g)
+		out, err := n.step(&g)
+		if err != nil {
+			n.log.Error("the node must stop", slog.String("error", err.Error()))
+			return err
 		}
-	}
-}
-
-// gathering is the input of one Step.
-type gathering struct {
-	inputs  []Input
-	bytes   int
-	tickets []*ticket
-}
-
-func (g *gathering) reset() {
-	clear(g.inputs)
-	clear(g.tickets)
-	*g = gathering{inputs: g.inputs[:0], tickets: g.tickets[:0]}
-}
-
-func (g *gathering) full() bool { return len(g.inputs) >= maxStepInputs || g.bytes >= maxStepBytes }
-
-func (g *gathering) peer(p PeerChange) { g.inputs = append(g.inputs, Input{Peer: &p}) }
-
-func (g *gathering) frame(f *PeerFrame) {
-	g.inputs = append(g.inputs, Input{Frame: f})
-	if f.Frame.Messages != nil {
-		for _, raw := range f.Frame.Messages.Raw {
-			g.bytes += len(raw)
-		}
-	}
-}
-
-func (g *gathering) submit(t *ticket) {
-	g.inputs = append(g.inputs, Input{Submit: &Submission{Ticket: uint64(len(g.tickets)), Entries: t.entries}})
-	g.tickets = append(g.tickets, t)
-	for i := range t.entries {
-		g.bytes += len(t.entries[i].Data)
-	}
-}
-
-// gather adds what else waits, peers first, then witnesses, then the rest, up to the bounds of a Step.
-func (n *Node) gather(g *gathering) {
-	for !g.full() {
-		select {
-		case p := <-n.peers:
-			g.peer(p)
-			continue
-		default:
-		}
-		select {
-		case f := <-n.lanes[gossip.LaneWitness]:
-			g.frame(f)
-			continue
-		default:
-		}
-		select {
-		case f := <-n.lanes[gossip.LaneBulk]:
-			g.frame(f)
-		case t := <-n.submits:
-			g.submit(t)
-		default:
-			return
+		n.inbox.done(&g)
+		g.reset()
+		if more = out.More; !more {
+			n.setTimer(timer, out.Wake)
 		}
 	}
 }
@@ -378,7 +300,7 @@ func (n *Node) gather(g *gathering) {
 // step runs the Core once and acts on what follows.
 func (n *Node) step(g *gathering) (Effects, error) {
 	begin := time.Now()
-	out, err := n.core.Step(n.clock.now(), g.inputs)
+	out, err := n.core.Step(n.clock.now(), g.all())
 	if err != nil {
 		return out, err
 	}

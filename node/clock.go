@@ -7,25 +7,37 @@ import (
 	"weft/tangle"
 )
 
-// clock gives the time that Step wants: it follows the machine's clock forward and never goes back, whatever an operator
-// or a time service does to the machine's. It is safe for concurrent use.
+// clock gives the time that Step wants: it follows the machine's clock and never goes back, whatever an operator or a time
+// service does to the machine's. Where that one has jumped forward it jumps too; where it was set back, this one runs at
+// half its speed until the other has caught up: a node that stayed ahead would sign messages that its peers hold back.
+//
+// It is safe for concurrent use.
 type clock struct {
 	mu   sync.Mutex
-	base time.Time // with a monotonic reading
+	last time.Time // machine's clock at the last reading, with its monotonic part
+	at   time.Time // what was given then
 }
 
-// maxLag is how far the clock may be behind the machine's before it jumps forward.
-const maxLag = 250 * time.Millisecond
-
-func newClock() *clock { return &clock{base: time.Now()} }
+func newClock() *clock {
+	machine := time.Now()
+	return &clock{last: machine, at: machine.Round(0)}
+}
 
 func (c *clock) now() tangle.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	machine := time.Now()
-	mine := c.base.Round(0).Add(machine.Sub(c.base)) // by the monotonic clock
-	if machine.Round(0).Sub(mine) > maxLag {
-		c.base, mine = machine, machine
+	passed := machine.Sub(c.last) // by the monotonic clock
+	c.last = machine
+	c.at = follow(c.at, machine.Round(0), passed)
+	return tangle.TimeOf(c.at)
+}
+
+// follow is what the clock shows next, when it shows at, the machine's shows machine and some time has passed.
+func follow(at, machine time.Time, passed time.Duration) time.Time {
+	ahead := at.Add(passed).Sub(machine)
+	if ahead <= 0 {
+		return machine
 	}
-	return tangle.TimeOf(mine)
+	return at.Add(passed - min(ahead, passed/2))
 }

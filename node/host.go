@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -21,6 +22,9 @@ func openPlugins(makers []plugins.Maker, g *genesis.Genesis, host func(name stri
 		if _, twice := byName[m.Name]; twice {
 			return nil, nil, fmt.Errorf("plugin %s is in the list twice", m.Name)
 		}
+		if m.Name == "data" {
+			return nil, nil, errors.New("plugin data: the name is the core's own")
+		}
 		p, err := m.Open(host(m.Name))
 		if err != nil {
 			return nil, nil, fmt.Errorf("plugin %s: %w", m.Name, err)
@@ -35,6 +39,9 @@ func openPlugins(makers []plugins.Maker, g *genesis.Genesis, host func(name stri
 		p, ok := byName[s.Name]
 		if !ok {
 			return nil, nil, fmt.Errorf("genesis names the plugin %s, which this binary does not have", s.Name)
+		}
+		if len(p.Kinds) == 0 {
+			return nil, nil, fmt.Errorf("genesis names the plugin %s, which owns no entry kinds: it is each node's own choice", s.Name)
 		}
 		ledger = append(ledger, CorePlugin{s.Name, p})
 	}

@@ -12,7 +12,8 @@ import (
 
 // verifier turns the bytes of a frame into input for the Core: parsed, of members, with good signatures, and with the
 // plugins' checks made. It runs in the reader goroutine of each peer and lane, so that frames of a lane stay in order and a
-// peer that sends faster than this node verifies is slowed down by its own connection. At most workers run at once.
+// peer that sends faster than this node verifies is slowed down by its own connection. Each lane has its workers, so that
+// a witness never waits behind bulk.
 //
 // It is safe for concurrent use.
 type verifier struct {
@@ -22,7 +23,7 @@ type verifier struct {
 	signatures *zip215.Verifier
 	checks     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error)
 	seen       seenSet
-	workers    chan struct{}
+	workers    [2]chan struct{} // by gossip.Lane; capacity: how many verify at once
 }
 
 func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier {
@@ -32,7 +33,7 @@ func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier
 		validators: len(g.Committee()),
 		signatures: zip215.NewVerifier(),
 		checks:     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error){},
-		workers:    make(chan struct{}, workers),
+		workers:    [2]chan struct{}{make(chan struct{}, workers), make(chan struct{}, workers)},
 	}
 	for _, m := range g.Members {
 		v.members[m.Key] = m.Is(genesis.RoleValidator)
@@ -45,10 +46,15 @@ func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier
 	return v
 }
 
+// inTurn reads one frame when a worker of the lane is free.
+func (v *verifier) inTurn(lane gossip.Lane, from tangle.Member, raw []byte) (*PeerFrame, error) {
+	v.workers[lane] <- struct{}{}
+	defer func() { <-v.workers[lane] }()
+	return v.frame(from, raw)
+}
+
 // frame reads one frame. An error is a fault of the peer.
 func (v *verifier) frame(from tangle.Member, raw []byte) (*PeerFrame, error) {
-	v.workers <- struct{}{}
-	defer func() { <-v.workers }()
 	f, err := gossip.Parse(raw)
 	if err != nil {
 		return nil, err
@@ -60,7 +66,8 @@ func (v *verifier) frame(from tangle.Member, raw []byte) (*PeerFrame, error) {
 	return p, v.messages(p)
 }
 
-// messages parses and verifies the messages of a frame, all signatures in one batch. Messages seen before are left out.
+// messages parses and verifies the messages of a frame, all signatures in one batch. Copies of messages seen before are
+// passed on, because the Core may have asked for them again, but not verified again.
 func (v *verifier) messages(p *PeerFrame) error {
 	list := make([]*tangle.Message, 0, len(p.Frame.Messages.Raw))
 	p.Ops = make([][]Checked, len(p.Frame.Messages.Raw)) // nil for copies

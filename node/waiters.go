@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"weft/tangle"
@@ -130,17 +131,13 @@ func (w *waiter) release() {
 	}
 }
 
-// forget removes a caller that gave up.
+// forget removes a caller that gave up, also one whose entries have their place: without a quorum that may last.
 func (w *waiters) forget(me *waiter, hashes []tangle.Hash) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.placed = slices.DeleteFunc(w.placed, func(one placedWaiter) bool { return one.waiter == me })
 	for _, h := range hashes {
-		rest := w.byEntry[h][:0]
-		for _, one := range w.byEntry[h] {
-			if one != me {
-				rest = append(rest, one)
-			}
-		}
+		rest := slices.DeleteFunc(w.byEntry[h], func(one *waiter) bool { return one == me })
 		if len(rest) == 0 {
 			delete(w.byEntry, h)
 		} else {
