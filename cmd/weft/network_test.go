@@ -64,6 +64,13 @@ func TestCommandsOnARealNetwork(t *testing.T) {
 		t.Errorf("followed %d entries, want 300", lines)
 	}
 
+	for _, replayed := range []bool{false, true} {
+		out, _ = weft(t, 0, "once", there, "message", "send", "--wait", "final", "--resume", "the-same-key", "--json")
+		if strings.Contains(out, `"replayed":true`) != replayed {
+			t.Errorf("replayed is not %v: %s", replayed, out)
+		}
+	}
+
 	file := filepath.Join(dir, "receipt")
 	weft(t, 0, "", there, "receipt", "get", hash, "-o", file)
 	testReceipt(t, file, genesis)
@@ -99,11 +106,11 @@ func testReceipt(t *testing.T, file, genesis string) {
 func testLog(t *testing.T, n *testnet.Network, genesis, copied string) {
 	t.Helper()
 	out, _ := weft(t, 0, "", n.Nodes[1].API, "log", "verify", "--genesis", genesis, "--save", copied)
-	wantText(t, out, "verified", "signed by", "300, of which 0 were rejected")
+	wantText(t, out, "verified", "signed by", "301, of which 0 were rejected")
 	weft(t, 0, "", "", "log", "verify", "--genesis", genesis, "--tiles", copied)
 	weft(t, 0, "one more", n.Nodes[3].API, "message", "send", "--wait", "final")
 	out, _ = weft(t, 0, "", n.Nodes[3].API, "log", "verify", "--genesis", genesis, "--since", filepath.Join(copied, "checkpoint"), "--json")
-	wantText(t, out, `"verified":true`, `"entries":301`, `"since":`)
+	wantText(t, out, `"verified":true`, `"entries":302`, `"since":`)
 	err := filepath.WalkDir(copied, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
