@@ -6,6 +6,13 @@ BIN     = bin/weft
 FUZZ   ?= 20s
 SEEDS  ?= 200
 
+# A second container network beside the first needs its own TESTNET_PROJECT and TESTNET_PORT0 to TESTNET_PORT3.
+export TESTNET_PROJECT ?= weft
+export TESTNET_CONTEXT  = $(CURDIR)/bin/image-$(TESTNET_PROJECT)
+ROOT    = $(TESTNET_CONTEXT)/root
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) \
+	--project-name $(TESTNET_PROJECT) --file testnet/compose.yml
+
 # Packages with goroutines of their own; the others have none to race.
 CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client ./testnet ./plugins/...
 
@@ -45,11 +52,14 @@ sim: ## the simulation alone, over $(SEEDS) seeds of each size
 bench: build ## entries a second and time to final, as JSON
 	$(BIN) bench
 
-docker-testnet: build ## four containers on this machine; no image is pulled
-	./testnet/docker up
+docker-testnet: build ## four containers on this machine; nothing is pulled
+	rm -rf $(TESTNET_CONTEXT) && mkdir -p $(addprefix $(ROOT)/,data net/node0 net/node1 net/node2 net/node3)
+	cp $(BIN) $(ROOT)/weft && cp testnet/Dockerfile $(TESTNET_CONTEXT)/
+	$(COMPOSE) up --detach --build
 
-docker-testnet-down: ## end them and remove their data
-	./testnet/docker down
+docker-testnet-down: ## end them and remove their data and image
+	$(COMPOSE) down --volumes --rmi all
+	rm -rf $(TESTNET_CONTEXT)
 
 clean:
 	rm -rf bin

@@ -39,6 +39,9 @@ type Options struct {
 	Settings map[string]string // paths of node.json and their values, as 'weft run --set' takes them
 }
 
+// ErrThere says that Make found a network in the folder.
+var ErrThere = errors.New("holds a network already")
+
 // Make writes the folders node0, node1, ... and genesis.json into dir. It overwrites nothing.
 func Make(dir string, o Options) error {
 	if o.Nodes == 0 {
@@ -51,7 +54,7 @@ func Make(dir string, o Options) error {
 		return fmt.Errorf("%d nodes: want 1 or 4 to %d", o.Nodes, MaxNodes)
 	}
 	if _, err := os.Stat(nodeDir(dir, 0).Node()); err == nil {
-		return fmt.Errorf("%s holds a network already", dir)
+		return fmt.Errorf("%s: %w", dir, ErrThere)
 	}
 	m := maker{dir: dir, options: o}
 	if err := m.choosePlaces(); err != nil {

@@ -61,6 +61,7 @@ node's number.`,
 	c.Flags().StringVar(&t.options.Listen, "listen", "", "where a node listens for peers")
 	c.Flags().StringVar(&t.options.Advertise, "advertise", "", "where the others dial it")
 	c.Flags().StringVar(&t.options.APIListen, "api-listen", "", "where its API listens, in plain HTTP")
+	c.Flags().BoolVar(&t.once, "once", false, "leave a network that is there already as it is")
 	return c
 }
 
@@ -68,6 +69,7 @@ type testnetCommand struct {
 	*shell
 	options testnet.Options
 	set     []string
+	once    bool
 }
 
 func (t *testnetCommand) flags(c *cobra.Command) {
@@ -79,7 +81,7 @@ func (t *testnetCommand) flags(c *cobra.Command) {
 }
 
 func (t *testnetCommand) makeOnly() error {
-	if err := t.makeIn(t.dir); err != nil {
+	if err := t.makeIn(t.dir); err != nil && !(t.once && errors.Is(err, testnet.ErrThere)) {
 		return err
 	}
 	net, err := testnet.Open(t.dir)
