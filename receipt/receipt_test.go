@@ -246,6 +246,9 @@ func TestAnyFlippedBitFails(t *testing.T) {
 		}
 		for at := range file {
 			for bit := range 8 {
+				if name != "whole" && bit != at%8 {
+					continue // all bits of one file, one of each byte of the others
+				}
 				bad := bytes.Clone(file)
 				bad[at] ^= 1 << bit
 				refused(t, n.genesis, bad, "%s, byte %d of %d, bit %d", name, at, len(file), bit)
@@ -260,7 +263,7 @@ func TestAnyOtherByteFails(t *testing.T) {
 	n.order(entry("a"), entry("b"), entry("c"))
 	file := n.build(n.parts(1, 1))
 	for at := range file {
-		for _, mask := range []byte{0xff, 0x20, 0x03} {
+		for _, mask := range []byte{0xff, 0x20} {
 			bad := bytes.Clone(file)
 			bad[at] ^= mask
 			refused(t, n.genesis, bad, "byte %d of %d, mask %x", at, len(file), mask)
