@@ -119,6 +119,7 @@ const (
 
 const (
 	headerTime   = 5 * time.Second  // to send a request's headers
+	answerTime   = time.Minute      // for a request from its headers to the end of its answer; streams have their own
 	idleTime     = 90 * time.Second // of a kept connection
 	shutdownTime = 5 * time.Second  // for requests in flight
 )
@@ -249,6 +250,7 @@ func (a *api) server(door *apiDoor) *http.Server {
 	return &http.Server{
 		Handler:           door,
 		ReadHeaderTimeout: headerTime,
+		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    4 * MaxHeaderBytes, // beyond MaxHeaderBytes the answer is a problem; beyond this, net/http's
 		ErrorLog:          slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
@@ -276,6 +278,9 @@ func newDoor(a *api, operator bool) (*apiDoor, error) {
 	for _, r := range apiRoutes() {
 		if r.auth != authOperator || operator {
 			d.echo.Add(r.method, r.path, d.serve(&r))
+			if r.method == http.MethodGet && !r.streams() {
+				d.echo.Add(http.MethodHead, r.path, d.serve(&r)) // net/http drops the body
+			}
 		}
 	}
 	return d, d.mountPlugins()

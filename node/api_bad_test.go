@@ -115,7 +115,7 @@ func TestBadInputs(t *testing.T) {
 		call := func(path, body string, header ...string) reply {
 			return callDoor(door, r.method, path, body, append([]string{"X-API-Key", key}, header...)...)
 		}
-		stream := slices.Contains(r.gives, eventsType)
+		stream := r.streams()
 		refused("an unknown parameter", 400, call(path+"?nothing=1", ""))
 		refused("a broken query", 400, call(path+"?%zz", ""))
 		refused("a long URL", 413, call(path+"?q="+strings.Repeat("x", MaxURLBytes), ""))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"mime"
 	"net"
@@ -65,8 +66,7 @@ func (d *apiDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.cors(w, r) {
 		return
 	}
-	through := d.throughWhich(r)
-	through.echo.ServeHTTP(w, headAsGet(r))
+	d.throughWhich(r).echo.ServeHTTP(w, r)
 }
 
 // throughWhich lets a caller on this machine who knows the operator's token in by the operator's door.
@@ -75,16 +75,6 @@ func (d *apiDoor) throughWhich(r *http.Request) *apiDoor {
 		return d.operator
 	}
 	return d
-}
-
-// headAsGet routes HEAD like GET; net/http drops the body.
-func headAsGet(r *http.Request) *http.Request {
-	if r.Method != http.MethodHead {
-		return r
-	}
-	get := *r
-	get.Method = http.MethodGet
-	return &get
 }
 
 func newRequestID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
@@ -137,13 +127,19 @@ func (d *apiDoor) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (d *apiDoor) serve(route *apiRoute) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		c := &apiCall{apiDoor: d, Context: e, route: route}
-		if err := c.run(); err != nil {
-			if e.Response().Committed {
-				return nil // half an answer is out: nothing can be said any more
-			}
+		if err := c.run(); err != nil && !e.Response().Committed { // else half an answer is out: nothing more can be said
 			d.fail(e.Response(), e.Request(), err)
 		}
+		c.log()
 		return nil
+	}
+}
+
+// log writes a line about a request, if anyone wants to know: no body, no key, no query.
+func (c *apiCall) log() {
+	if r := c.Request(); c.Log.Enabled(r.Context(), slog.LevelDebug) {
+		c.Log.Debug("request", slog.String("request", c.Response().Header().Get("Request-Id")), slog.String("method", r.Method),
+			slog.String("route", c.route.path), slog.String("caller", c.caller.id), slog.Int("status", c.Response().Status))
 	}
 }
 

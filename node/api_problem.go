@@ -16,7 +16,6 @@ import (
 type problem struct {
 	Code   string
 	Detail string
-	Status int // if it is not the code's
 
 	// What some problems add.
 	Outcome string
@@ -38,51 +37,46 @@ func refuse(code, format string, args ...any) *problem {
 	return &problem{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// status is the code's HTTP status; a code of a plugin that no table knows says that the entry breaks a rule: 422.
+// status is the code's HTTP status: the table of api.md, section 4, for the core and for what plugins share. A code that
+// it does not have says that an entry breaks a rule of its plugin: 422.
 func (p *problem) status() int {
-	if p.Status != 0 {
-		return p.Status
-	}
-	for _, row := range problemCodes() {
-		for _, code := range row.codes {
-			if code == p.Code {
-				return row.status
-			}
-		}
+	switch p.Code {
+	case "bad_json", "not_canonical", "bad_parameter", "bad_cursor", "bad_receipt":
+		return http.StatusBadRequest
+	case "unauthenticated", "bad_token", "bad_api_key", "challenge_used", "challenge_expired":
+		return http.StatusUnauthorized
+	case "forbidden", "bad_signature", "not_entitled", "not_participant", "right_missing", "not_valid_now", "tag_not_allowed",
+		"record_limit", "locked", "owner_only", "refused", "custody_denied", "history_policy", "profile_rule":
+		return http.StatusForbidden
+	case "not_found", "unknown_did", "unknown_channel", "unknown_record":
+		return http.StatusNotFound
+	case "method_not_allowed":
+		return http.StatusMethodNotAllowed
+	case "not_acceptable":
+		return http.StatusNotAcceptable
+	case "slow_request":
+		return http.StatusRequestTimeout
+	case "replayed", "in_progress", "name_taken", "wrong_state", "bad_after", "epoch_conflict", "epoch_closed", "epoch_unknown",
+		"blob_taken", "blob_incomplete", "not_final":
+		return http.StatusConflict
+	case "erased", "deactivated":
+		return http.StatusGone
+	case "version_mismatch":
+		return http.StatusPreconditionFailed
+	case "too_large":
+		return http.StatusRequestEntityTooLarge
+	case "unsupported_media_type":
+		return http.StatusUnsupportedMediaType
+	case "rate_limited", "quota_exceeded":
+		return http.StatusTooManyRequests
+	case "internal":
+		return http.StatusInternalServerError
+	case "keys_stay_with_client":
+		return http.StatusNotImplemented
+	case "busy", "behind", "no_quorum", "keystore_locked", "issuer_locked", "not_ready", "shutting_down":
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusUnprocessableEntity
-}
-
-// problemRow lists the codes of one HTTP status.
-type problemRow struct {
-	status int
-	codes  []string
-}
-
-// problemCodes is the table of api.md, section 4: of the core and of what plugins share.
-func problemCodes() []problemRow {
-	return []problemRow{
-		{400, []string{"bad_json", "not_canonical", "bad_parameter", "bad_cursor", "bad_receipt"}},
-		{401, []string{"unauthenticated", "bad_token", "bad_api_key", "challenge_used", "challenge_expired"}},
-		{403, []string{"forbidden", "bad_signature", "not_entitled", "not_participant", "right_missing", "not_valid_now",
-			"tag_not_allowed", "record_limit", "locked", "owner_only", "refused", "custody_denied", "history_policy", "profile_rule"}},
-		{404, []string{"not_found", "unknown_did", "unknown_channel", "unknown_record"}},
-		{405, []string{"method_not_allowed"}},
-		{406, []string{"not_acceptable"}},
-		{408, []string{"slow_request"}},
-		{409, []string{"replayed", "in_progress", "name_taken", "wrong_state", "bad_after", "epoch_conflict", "epoch_closed",
-			"epoch_unknown", "blob_taken", "blob_incomplete", "not_final"}},
-		{410, []string{"erased", "deactivated"}},
-		{412, []string{"version_mismatch"}},
-		{413, []string{"too_large"}},
-		{415, []string{"unsupported_media_type"}},
-		{422, []string{"unknown_field", "bad_value", "unknown_kind", "wrong_network", "expired", "clock_skew", "tag_unknown",
-			"sealed_in_public", "new_epoch_required", "wrap_target", "limit_reached", "idempotency_mismatch"}},
-		{429, []string{"rate_limited", "quota_exceeded"}},
-		{500, []string{"internal"}},
-		{501, []string{"keys_stay_with_client"}},
-		{503, []string{"busy", "behind", "no_quorum", "keystore_locked", "issuer_locked", "not_ready", "shutting_down"}},
-	}
 }
 
 // problemView is the document.
@@ -140,24 +134,19 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	_, _ = w.Write(body) // nobody is left to tell
 }
 
-// coded is an error that carries a stable code, as those of Node do.
-type coded interface {
-	error
-	ProblemCode() string
-}
-
 // problemOf says what an error means to a caller; nil if it is this node's own fault.
 func problemOf(err error) *problem {
 	var p *problem
-	var c coded
 	switch {
 	case errors.As(err, &p):
 		return p
-	case errors.As(err, &c):
-		return refuseAgain(c.ProblemCode(), err.Error())
 	case plugins.Rejected(err) != nil:
 		r := plugins.Rejected(err)
-		return refuse(r.Code, "%s", r.Detail)
+		p = refuse(r.Code, "%s", r.Detail)
+		if p.status() == http.StatusServiceUnavailable {
+			p.with("Retry-After", "1")
+		}
+		return p
 	case errors.Is(err, ErrUnknown):
 		return refuse("not_found", "the ledger of this node does not hold it")
 	case errors.Is(err, ErrNotFinal):
@@ -166,13 +155,4 @@ func problemOf(err error) *problem {
 		return refuse("slow_request", "the request was given up")
 	}
 	return nil
-}
-
-// refuseAgain is a refusal that may be asked again soon if the code says so.
-func refuseAgain(code, detail string) *problem {
-	p := &problem{Code: code, Detail: strings.TrimPrefix(detail, code+": ")}
-	if p.status() == http.StatusServiceUnavailable {
-		p.with("Retry-After", "1")
-	}
-	return p
 }

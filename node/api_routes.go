@@ -59,3 +59,6 @@ func (r apiRoute) giving(types ...string) apiRoute {
 	r.gives = types
 	return r
 }
+
+// streams says whether the answer has no end.
+func (r apiRoute) streams() bool { return len(r.gives) == 1 && r.gives[0] == eventsType }

@@ -91,9 +91,9 @@ const MaxPluginBodyBytes = 1 << 20
 // ledger may GET, who may submit may do the rest. What a caller may see or do beyond that is the plugin's to decide.
 func (d *apiDoor) mount(prefix string, h http.Handler, operator bool) {
 	for _, path := range []string{prefix, prefix + "/*"} {
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			route := &apiRoute{method: method, path: path, auth: authSubmit, scope: scopeSubmit, rate: rateWrite}
-			if method == http.MethodGet {
+			if method == http.MethodGet || method == http.MethodHead {
 				route.auth, route.scope, route.rate = authRead, scopeRead, rateRead
 			}
 			if operator {
@@ -116,6 +116,7 @@ func (d *apiDoor) lend(route *apiRoute, h http.Handler) echo.HandlerFunc {
 			return nil
 		}
 		d.stamp(e.Response().Header())
+		defer c.log()
 		r := e.Request()
 		r.Body = http.MaxBytesReader(e.Response(), r.Body, MaxPluginBodyBytes)
 		h.ServeHTTP(e.Response(), r)

@@ -92,6 +92,7 @@ func (c *apiCall) openStream() (*stream, error) {
 func (s *stream) close() {
 	s.tick.Stop()
 	s.cancel()
+	_ = s.control.SetWriteDeadline(time.Now().Add(answerTime)) // the connection may be kept
 	s.call.inFlight.Add(1)
 	s.call.api.streams.leave(s.call.caller.id)
 }
