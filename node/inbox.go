@@ -36,7 +36,8 @@ const (
 	MaxQueuedSubmits = 4096
 	MaxStepInputs    = 512
 	MaxStepBytes     = 4 << 20
-	maxStepWitnesses = MaxStepInputs * 3 / 4 // of the inputs: whoever floods one lane must not stop the others
+	maxStepWitnesses = MaxStepInputs * 3 / 4 // of the inputs, and below of the bytes: whoever floods the lane stops no other
+	maxWitnessBytes  = MaxStepBytes * 3 / 4
 )
 
 func newInbox() *inbox {
@@ -112,7 +113,7 @@ func (g *gathering) all() []Input {
 	return slices.Concat(g.peers, g.inputs)
 }
 
-func (g *gathering) full(inputs int) bool { return len(g.inputs) >= inputs || g.bytes >= MaxStepBytes }
+func (g *gathering) full(inputs, bytes int) bool { return len(g.inputs) >= inputs || g.bytes >= bytes }
 
 // wait takes the first thing that comes, unless the timer or ctx does.
 func (b *inbox) wait(ctx context.Context, g *gathering, tick <-chan time.Time) {
@@ -134,7 +135,7 @@ func (b *inbox) wait(ctx context.Context, g *gathering, tick <-chan time.Time) {
 func (b *inbox) gather(g *gathering) {
 	b.gatherPeers(g)
 	b.gatherWitnesses(g)
-	for !g.full(MaxStepInputs) {
+	for !g.full(MaxStepInputs, MaxStepBytes) {
 		select {
 		case f := <-b.lanes[gossip.LaneBulk]:
 			g.frame(gossip.LaneBulk, f)
@@ -158,7 +159,7 @@ func (b *inbox) gatherPeers(g *gathering) {
 }
 
 func (b *inbox) gatherWitnesses(g *gathering) {
-	for !g.full(maxStepWitnesses) {
+	for !g.full(maxStepWitnesses, maxWitnessBytes) {
 		select {
 		case f := <-b.lanes[gossip.LaneWitness]:
 			g.frame(gossip.LaneWitness, f)
