@@ -27,6 +27,18 @@ func (d Dir) Token() string   { return filepath.Join(string(d), "operator.token"
 func (d Dir) Socket() string  { return filepath.Join(string(d), "api.sock") }
 func (d Dir) Store() string   { return filepath.Join(string(d), "store") }
 
+// MaxSocketBytes bounds the path of a socket on every system; Linux allows a little more.
+const MaxSocketBytes = 103
+
+// CheckSocket refuses a folder whose operator's socket would have a longer path than systems allow.
+func (d Dir) CheckSocket(n Node) error {
+	if path := d.Socket(); n.Operator.Socket && len(path) > MaxSocketBytes {
+		return strict.Faults{{Path: "operator.socket", Detail: fmt.Sprintf("%s has %d bytes, and a socket's path at most %d: "+
+			"use a folder with a shorter path, or set operator.socket to false", path, len(path), MaxSocketBytes)}}
+	}
+	return nil
+}
+
 // LoadGenesis reads and checks a genesis file, its members' keys included.
 func LoadGenesis(path string) (*genesis.Genesis, error) {
 	data, err := readBounded(path, genesis.MaxFileBytes)

@@ -190,6 +190,7 @@ func (m *maker) settings(i int) (config.Node, error) {
 	file := config.Default()
 	file.Listen = []string{m.places[i].listen}
 	file.API.Listen = m.places[i].api
+	file.Operator.Socket = len(nodeDir(m.dir, i).Socket()) <= config.MaxSocketBytes
 	file.API.Insecure = m.options.APIListen != ""
 	file.API.Read, file.API.Submit = config.AccessOpen, config.AccessOpen
 	file.API.Limits = config.Limits{} // whoever measures is the only caller

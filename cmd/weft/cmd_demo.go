@@ -90,6 +90,9 @@ func (d *demo) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	d.print("everything worked\n")
+	if d.json {
+		return d.printJSON(map[string]any{"networkId": net.Genesis.ID(), "source": d.source, "final": d.final.Load()})
+	}
 	return nil
 }
 

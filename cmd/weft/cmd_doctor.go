@@ -124,6 +124,10 @@ func (d *doctor) checkSettings() {
 		return
 	}
 	d.settings = &n
+	if err := d.data.CheckSocket(n); err != nil {
+		d.note("settings", verdictBad, "move the folder, or turn the socket off", "%s", err)
+		return
+	}
 	d.note("settings", verdictGood, "", "%s", d.data.Node())
 }
 

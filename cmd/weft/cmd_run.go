@@ -167,7 +167,7 @@ func (r *runCommand) load() (folder, error) {
 	if err := errors.Join(faults[:]...); err != nil {
 		return f, err
 	}
-	return f, errors.Join(config.CheckMembers(f.settings, f.genesis, config.MemberOf(f.key)), r.checkSections(f.settings))
+	return f, errors.Join(config.CheckMembers(f.settings, f.genesis, config.MemberOf(f.key)), r.checkSections(f.settings), f.dir.CheckSocket(f.settings))
 }
 
 // checkSections refuses sections of plugins that this binary does not have.

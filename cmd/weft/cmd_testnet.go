@@ -110,11 +110,11 @@ func (t *testnetCommand) run(ctx context.Context) error {
 		return err
 	}
 	defer remove()
+	defer net.Stop()
 	t.print("starting %d nodes in %s ...\n", len(net.Nodes), net.Dir)
 	if err := startAll(ctx, net); err != nil || ctx.Err() != nil {
 		return err
 	}
-	defer net.Stop()
 	t.announce(net)
 	t.watch(ctx, net)
 	t.print("\nstopping ...\n")
@@ -146,7 +146,7 @@ func (t *testnetCommand) open() (*testnet.Network, func(), error) {
 	return net, remove, err
 }
 
-// startAll starts the nodes and waits until all serve. If it fails, none is left running.
+// startAll starts the nodes and waits until all serve. The caller stops them, also after an error.
 func startAll(ctx context.Context, net *testnet.Network) error {
 	if err := net.Start(); err != nil {
 		return err
@@ -154,9 +154,6 @@ func startAll(ctx context.Context, net *testnet.Network) error {
 	ready, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	err := net.WaitReady(ready)
-	if err != nil {
-		net.Stop()
-	}
 	if ctx.Err() != nil {
 		return nil // Ctrl-C while starting is no failure
 	}
