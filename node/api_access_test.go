@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -355,4 +356,33 @@ func selfSigned(t *testing.T, pool *x509.CertPool) (certFile, keyFile string) {
 		}
 	}
 	return certFile, keyFile
+}
+
+// TestNothingSecretIsTold sends marked secrets everywhere: neither the log nor a problem may hold them.
+func TestNothingSecretIsTold(t *testing.T) {
+	const canary = "canary5b7a94628c1d"
+	c := apiConfig()
+	c.Read, c.OperatorToken = config.AccessToken, canary+"-operator"
+	n := runNode(t, c)
+	var log strings.Builder
+	n.api.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	key := n.newKey(t, scopeRead, scopeSubmit)
+	secret := key[len(key)-43:]
+	for _, r := range []reply{
+		n.call("POST", "/api/v1/messages", submission(canary, canary), "X-API-Key", key, "Idempotency-Key", canary+"-key"),
+		n.call("POST", "/api/v1/messages", `{"entries":[{"kind":"`+canary+`","data":""}]}`, "X-API-Key", key),
+		n.call("POST", "/api/v1/messages", `{"entries":[{"kind":"data","data":{"tag":"`+strings.Repeat(canary, 9)+`","bytes":"`+canary+`="}}]}`, "X-API-Key", key),
+		n.call("GET", "/api/v1/node", "", "X-API-Key", key),
+		n.call("GET", "/api/v1/node?cursor="+canary, "", "X-API-Key", key),
+		n.call("GET", "/api/v1/node", "", "X-API-Key", "weft_"+canary+"_"+canary),
+		n.call("GET", "/api/v1/node", "", "Authorization", "Bearer "+canary),
+		n.call("PUT", "/api/v1/operator/log-level", `{"level":"`+canary+`"}`, "Authorization", "Bearer "+c.OperatorToken),
+	} {
+		if text := string(r.body); strings.Contains(text, canary) || strings.Contains(text, secret) {
+			t.Errorf("HTTP %d tells %s", r.status, text)
+		}
+	}
+	if text := log.String(); text == "" || strings.Contains(text, canary) || strings.Contains(text, secret) {
+		t.Errorf("log %s", text)
+	}
 }

@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // sse is one event as a client reads it.
@@ -189,4 +192,36 @@ func TestRevokedKeyEndsItsStream(t *testing.T) {
 	if err := s.beat(); err == nil || !strings.Contains(w.Body.String(), `event: end`) || !strings.Contains(w.Body.String(), "revoked") {
 		t.Errorf("beat: %v, wrote %q", err, w.Body)
 	}
+}
+
+// slowWriter takes its time for every write.
+type slowWriter struct {
+	strings.Builder
+	pause time.Duration
+}
+
+func (w *slowWriter) Header() http.Header { return http.Header{} }
+func (w *slowWriter) WriteHeader(int)     {}
+func (w *slowWriter) Flush()              {}
+func (w *slowWriter) Write(b []byte) (int, error) {
+	<-time.After(w.pause)
+	return w.Builder.Write(b)
+}
+
+func TestSlowConsumerIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for pause, wantEnd := range map[time.Duration]bool{time.Second: false, MaxStreamBlock + time.Second: true} {
+			w := &slowWriter{pause: pause}
+			c := &apiCall{}
+			c.Context = echo.New().NewContext(nil, w)
+			s := &stream{call: c, control: http.NewResponseController(w)}
+			if err := s.send("1.0", "entry", "x"); err != nil {
+				t.Fatal(err)
+			}
+			err := s.flush()
+			if ended := strings.Contains(w.String(), "slow_consumer"); ended != wantEnd || (err != nil) != wantEnd {
+				t.Errorf("blocked for %s: %v, wrote %q", pause, err, w)
+			}
+		}
+	})
 }
