@@ -16,7 +16,7 @@ COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose 
 # Packages with goroutines of their own; the others have none to race.
 CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client ./testnet ./plugins/...
 
-.PHONY: build demo test check lint race fuzz sim bench docker-testnet docker-testnet-down clean
+.PHONY: build demo test check lint race fuzz sim mutants crash bench docker-testnet docker-testnet-down clean
 
 build: ## the one binary
 	$(GO) build -trimpath -o $(BIN) ./cmd/weft
@@ -48,6 +48,12 @@ fuzz: ## every fuzz target for $(FUZZ)
 
 sim: ## the simulation alone, over $(SEEDS) seeds of each size
 	$(GO) test ./internal/sim -count=1 -timeout 60m -seeds $(SEEDS)
+
+mutants: ## break the code in known ways; the simulation must catch each
+	$(GO) test ./internal/sim -run TestMutants -mutants -v -count=1 -timeout 60m
+
+crash: build ## 120 s of load and SIGKILLs
+	$(BIN) bench crash
 
 bench: build ## entries a second and time to final, as JSON
 	$(BIN) bench
