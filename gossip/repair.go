@@ -9,12 +9,13 @@ import (
 	"weft/tangle"
 )
 
-// Repair decides whom to ask for what is missing: single messages from the peer whose message named them (it must hold the
-// whole cone), whole ranges from a peer that says it is ahead. It is not safe for concurrent use.
+// Repair decides whom to ask for what is missing: single messages from the peers that sent something above them (each must
+// hold the whole cone), whole ranges from a peer that says it is ahead. It is not safe for concurrent use.
 type Repair struct {
 	pace  RepairPace
 	peers map[tangle.Member]*peer
 	wants map[tangle.ID]*want
+	asked map[tangle.Member]askedRange // by author
 	catch catchUp
 }
 
@@ -26,6 +27,7 @@ type RepairPace struct {
 	Timeout   time.Duration // without an answer to a range, ask another peer
 	BehindBy  uint64        // commits behind a peer from which on whole commits are fetched
 	PerSecond int           // bytes a second a peer may pull from us
+	Liars     int           // peers whose claims may be false: f of the committee
 }
 
 // DefaultRepairPace suits LANs and WANs alike: it matters only when something was lost.
@@ -51,11 +53,18 @@ type peer struct {
 	updated tangle.Time
 }
 
+// want is a missing message. Holders sent something above it: they are asked first, one after the other.
 type want struct {
-	from tangle.Member
-	due  tangle.Time
-	wait time.Duration
-	turn int // how often it was asked for
+	holders []tangle.Member
+	due     tangle.Time
+	wait    time.Duration
+	turn    int // how often it was asked for
+}
+
+// askedRange is the last range of an author's messages that was asked for.
+type askedRange struct {
+	from uint64
+	at   tangle.Time
 }
 
 type catchUp struct {
@@ -63,11 +72,12 @@ type catchUp struct {
 	since tangle.Time
 	upto  uint64
 	on    bool
+	turn  int
 }
 
 // NewRepair returns a Repair without peers.
 func NewRepair(p RepairPace) *Repair {
-	return &Repair{pace: p, peers: map[tangle.Member]*peer{}, wants: map[tangle.ID]*want{}}
+	return &Repair{pace: p, peers: map[tangle.Member]*peer{}, wants: map[tangle.ID]*want{}, asked: map[tangle.Member]askedRange{}}
 }
 
 // Connected and Disconnected keep the list of peers.
@@ -96,38 +106,59 @@ func (r *Repair) Heads(m tangle.Member) (Heads, bool) {
 	return Heads{}, false
 }
 
-// Missing notes that a message from a peer named parents we do not have.
+// Missing notes that a peer sent something above messages that we do not have.
 func (r *Repair) Missing(now tangle.Time, ids []tangle.ID, from tangle.Member) {
 	for _, id := range ids {
-		if w := r.wants[id]; w != nil {
-			w.from = from
-		} else if len(r.wants) < MaxWants {
-			r.wants[id] = &want{from: from, due: now.Add(r.pace.FirstAsk), wait: r.pace.AskAgain}
+		w := r.wants[id]
+		if w == nil {
+			if len(r.wants) >= MaxWants {
+				return
+			}
+			w = &want{due: now.Add(r.pace.FirstAsk), wait: r.pace.AskAgain}
+			r.wants[id] = w
+		}
+		if r.peers[from] == nil || slices.Contains(w.holders, from) {
+			continue
+		}
+		w.holders = append(w.holders, from)
+		if w.turn > 0 && w.turn < len(w.holders) { // those asked before may be lying: this one is worth asking at once
+			w.due = min(w.due, now)
 		}
 	}
 }
 
 // TakeHeads notes a peer's heads and returns the ranges to ask it for: authors' messages of which it has more than we do,
 // unless they may still be on their way.
-func (r *Repair) TakeHeads(from tangle.Member, h Heads, mine Heads) (asks []Envelope) {
+func (r *Repair) TakeHeads(now tangle.Time, from tangle.Member, h Heads, mine Heads) (asks []Envelope) {
 	p := r.peers[from]
 	if p == nil {
 		return nil
 	}
 	before, repair := p.heads, p.fresh
 	p.heads, p.heard, p.fresh = h, true, false
-	if h.Commit > mine.Commit+r.pace.BehindBy {
+	if len(r.ahead(mine.Commit+r.pace.BehindBy)) > 0 {
 		return nil // whole commits are fetched instead
 	}
 	for _, a := range h.Authors {
 		known := seqOf(mine, a.Author)
-		if a.Seq > known && (repair || seqOf(before, a.Author) > known) {
+		if a.Seq > known && (repair || seqOf(before, a.Author) > known) && r.mayAsk(now, a.Author, uint64(known)+1) {
 			asks = append(asks, Envelope{To: from, Lane: LaneBulk, Frame: Frame{Range: &Range{
 				Author: a.Author, From: uint64(known) + 1, To: min(uint64(a.Seq), uint64(known)+MaxRange/2),
 			}}})
 		}
 	}
 	return asks
+}
+
+// mayAsk says whether an author's range may be asked for: the same one not twice within Timeout, whoever offers it, because
+// what came of it may be parked.
+func (r *Repair) mayAsk(now tangle.Time, author tangle.Member, from uint64) bool {
+	last, ok := r.asked[author]
+	if ok && last.from == from && now < last.at.Add(r.pace.Timeout) {
+		return false
+	}
+	r.asked[author] = askedRange{from, now}
+	return true
 }
 
 // Tick returns what is due to be asked for: wanted messages, and the next range of commits if a peer is far ahead.
@@ -150,8 +181,11 @@ func (r *Repair) Tick(now tangle.Time, missing []tangle.ID, mine Heads) (asks []
 		}
 		if to, ok := r.choose(w); ok && len(byPeer[to]) < MaxWant {
 			byPeer[to] = append(byPeer[to], id)
-			w.turn++
-			w.due, w.wait = now.Add(w.wait), min(2*w.wait, r.pace.MaxRetry)
+			if w.turn++; w.turn < len(w.holders) {
+				w.due = now.Add(2 * r.pace.FirstAsk)
+			} else {
+				w.due, w.wait = now.Add(w.wait), min(2*w.wait, r.pace.MaxRetry)
+			}
 		}
 	}
 	for _, m := range r.Peers() {
@@ -207,31 +241,43 @@ func (r *Repair) Spend(now tangle.Time, m tangle.Member, size int) bool {
 	return true
 }
 
-// catchUp asks the peer that is farthest ahead for commits, one range at a time, as long as one is far ahead.
+// catchUp asks a peer that is far ahead for commits, one range at a time. A peer that does not answer in time, or whose
+// answers lead nowhere, loses its turn.
 func (r *Repair) catchUp(now tangle.Time, mine Heads) (asks []Envelope, behind bool) {
-	best, commit := tangle.Member{}, uint64(0)
-	for _, m := range r.Peers() {
-		slow := r.catch.on && m == r.catch.peer // it did not answer in time: rather another one
-		if c := r.peers[m].heads.Commit; c > commit && (!slow || len(r.peers) == 1) {
-			best, commit = m, c
-		}
-	}
+	ahead := r.ahead(mine.Commit + r.pace.BehindBy)
 	waiting := r.catch.on && now < r.catch.since.Add(r.pace.Timeout)
-	if commit <= mine.Commit+r.pace.BehindBy {
+	if len(ahead) == 0 {
 		if !waiting {
-			r.catch = catchUp{}
+			r.catch = catchUp{turn: r.catch.turn}
 		}
 		return nil, waiting
 	}
 	if waiting {
 		return nil, true
 	}
-	from := max(mine.Commit, min(r.catch.upto, mine.Commit+MaxAhead)) + 1
-	if from > commit {
+	if r.catch.on {
+		r.catch.turn++
+	}
+	to := ahead[r.catch.turn%len(ahead)]
+	from, last := max(mine.Commit, min(r.catch.upto, mine.Commit+MaxAhead))+1, r.peers[to].heads.Commit
+	if from > last {
 		from = mine.Commit + 1
 	}
-	r.catch = catchUp{peer: best, since: now, upto: r.catch.upto, on: true}
-	return []Envelope{{To: best, Lane: LaneBulk, Frame: Frame{Range: &Range{From: from, To: min(commit, from+MaxRange-1)}}}}, true
+	r.catch = catchUp{peer: to, since: now, upto: r.catch.upto, on: true, turn: r.catch.turn}
+	return []Envelope{{To: to, Lane: LaneBulk, Frame: Frame{Range: &Range{From: from, To: min(last, from+MaxRange-1)}}}}, true
+}
+
+// ahead are the peers that claim more than commit, ascending; none, if all who do may be lying.
+func (r *Repair) ahead(commit uint64) (list []tangle.Member) {
+	for _, m := range r.Peers() {
+		if r.peers[m].heads.Commit > commit {
+			list = append(list, m)
+		}
+	}
+	if len(list) <= min(r.pace.Liars, len(r.peers)-1) {
+		return nil
+	}
+	return list
 }
 
 // MaxAhead is how many commits may be fetched beyond the last one executed: some are needed above it to decide it.
@@ -249,16 +295,15 @@ func (r *Repair) prune(missing []tangle.ID) {
 	}
 }
 
-// choose picks the peer to ask: first the one whose message named the parent, then all in turn.
+// choose picks the peer to ask: the holders in turn, then all peers, and so on.
 func (r *Repair) choose(w *want) (tangle.Member, bool) {
-	if r.peers[w.from] != nil && w.turn == 0 {
-		return w.from, true
+	list := append(slices.Clone(w.holders), r.Peers()...)
+	for i := range list {
+		if m := list[(w.turn+i)%len(list)]; r.peers[m] != nil {
+			return m, true
+		}
 	}
-	peers := r.Peers()
-	if len(peers) == 0 {
-		return tangle.Member{}, false
-	}
-	return peers[w.turn%len(peers)], true
+	return tangle.Member{}, false
 }
 
 func seqOf(h Heads, m tangle.Member) tangle.Seq {

@@ -54,7 +54,7 @@ func newTestRepair(peers ...byte) *Repair {
 }
 
 // tell gives the repair a peer's heads with a commit alone.
-func tell(r *Repair, p byte, commit uint64) { r.TakeHeads(member(p), Heads{Commit: commit}, Heads{}) }
+func tell(r *Repair, p byte, commit uint64) { r.TakeHeads(start, member(p), Heads{Commit: commit}, Heads{}) }
 
 func TestFirstAskWaits(t *testing.T) {
 	r := newTestRepair(1, 2)
@@ -178,18 +178,18 @@ func TestRangesAfterHeads(t *testing.T) {
 	r := newTestRepair(1)
 	mine := Heads{Authors: []AuthorHead{{member(5), 10}, {member(6), 3}}}
 	theirs := Heads{Authors: []AuthorHead{{member(5), 12}, {member(6), 3}, {member(7), 2}}}
-	wantAsked(t, r.TakeHeads(member(1), theirs, mine), "1: author 5 11-12; 1: author 7 1-2") // fresh connection: at once
+	wantAsked(t, r.TakeHeads(start, member(1), theirs, mine), "1: author 5 11-12; 1: author 7 1-2") // fresh connection: at once
 
 	theirs.Authors = []AuthorHead{{member(5), 14}, {member(6), 4}, {member(7), 2}}
 	mine.Authors = []AuthorHead{{member(5), 12}, {member(6), 3}, {member(7), 2}}
-	wantAsked(t, r.TakeHeads(member(1), theirs, mine), "") // may still be on their way
+	wantAsked(t, r.TakeHeads(start, member(1), theirs, mine), "") // may still be on their way
 	mine.Authors[0].Seq = 14
-	wantAsked(t, r.TakeHeads(member(1), theirs, mine), "1: author 6 4-4") // a second later it is not: it was lost
+	wantAsked(t, r.TakeHeads(start, member(1), theirs, mine), "1: author 6 4-4") // a second later it is not: it was lost
 }
 
 func TestHeadsOfStrangers(t *testing.T) {
 	r := newTestRepair(1)
-	wantAsked(t, r.TakeHeads(member(2), Heads{Authors: []AuthorHead{{member(5), 12}}}, Heads{}), "")
+	wantAsked(t, r.TakeHeads(start, member(2), Heads{Authors: []AuthorHead{{member(5), 12}}}, Heads{}), "")
 	if _, heard := r.Heads(member(2)); heard {
 		t.Error("a peer that is not connected was heard")
 	}
@@ -200,7 +200,7 @@ func TestHeadsOfStrangers(t *testing.T) {
 
 func TestLongRangesAreCut(t *testing.T) {
 	r := newTestRepair(1)
-	asks := r.TakeHeads(member(1), Heads{Authors: []AuthorHead{{member(5), 1 << 62}}}, Heads{})
+	asks := r.TakeHeads(start, member(1), Heads{Authors: []AuthorHead{{member(5), 1 << 62}}}, Heads{})
 	for _, a := range asks {
 		if _, err := Parse(a.Frame.Bytes()); err != nil {
 			t.Errorf("asks what peers refuse: %v", err)

@@ -84,7 +84,7 @@ func (s *step) takeHeads(from tangle.Member, h gossip.Heads) {
 	if slices.Contains(s.committee, from) && !s.claimsMore(h) {
 		s.heard[from] = true
 	}
-	s.out.Send = append(s.out.Send, s.repair.TakeHeads(from, h, s.headsFrame())...)
+	s.out.Send = append(s.out.Send, s.repair.TakeHeads(s.now, from, h, s.headsFrame())...)
 }
 
 // claimsMore says whether a peer claims to hold own messages that this node does not know. Heads are not signed, so the claim

@@ -22,6 +22,7 @@ import (
 // NewCore opens a Core on a store: an empty one, or one that a Core of the same network and member has left at any point.
 func NewCore(config CoreConfig, now tangle.Time) (*Core, error) {
 	g := config.Genesis
+	config.Tuning.Repair.Liars = consensus.Faulty(len(g.Committee()))
 	c := &Core{
 		config:    config,
 		codec:     tangle.Codec{Network: g.ID(), Limits: g.Limits},

@@ -77,7 +77,7 @@ var ErrInvalid = errors.New("message breaks an attach rule")
 // Added is the result of Graph.Add.
 type Added struct {
 	Attached []*Vertex // the message and whatever waited for it, parents first
-	Missing  []ID      // unknown parents, if it had to be parked
+	Missing  []ID      // unknown messages below it, if it had to be parked: whoever sent it holds them
 	Invalid  []Invalid // the message, or ones that waited for it, and why they can never be attached
 }
 
@@ -132,26 +132,49 @@ func (g *Graph) Missing() []ID {
 // Add attaches m if all its parents are attached, and then whatever waited for it; otherwise it parks m.
 // Adding what is here already does nothing.
 func (g *Graph) Add(m *Message) (added Added) {
-	if g.Has(m.ID) || g.parked[m.ID] != nil {
+	switch {
+	case g.Has(m.ID):
+		return added
+	case g.parked[m.ID] != nil:
+		added.Missing = g.below(m)
 		return added
 	}
 	missing := 0
 	for _, p := range m.Header.Parents {
-		if g.Has(p) {
-			continue
-		}
-		missing++
-		g.waiting[p] = append(g.waiting[p], m.ID)
-		if g.parked[p] == nil {
-			added.Missing = append(added.Missing, p)
+		if !g.Has(p) {
+			missing++
+			g.waiting[p] = append(g.waiting[p], m.ID)
 		}
 	}
 	if missing > 0 {
+		added.Missing = g.below(m)
 		g.park(m, missing)
 		return added
 	}
 	g.attachAll(m, &added)
 	return added
+}
+
+// maxBelow bounds the parked messages that below looks through.
+const maxBelow = 256
+
+// below finds the unknown messages in the past of m, through parked ones, nearest first.
+func (g *Graph) below(m *Message) (unknown []ID) {
+	seen := map[ID]bool{}
+	for queue := []*Message{m}; len(queue) > 0 && len(seen) < maxBelow; queue = queue[1:] {
+		for _, p := range queue[0].Header.Parents {
+			if seen[p] || g.Has(p) {
+				continue
+			}
+			seen[p] = true
+			if parked := g.parked[p]; parked != nil {
+				queue = append(queue, parked.message)
+			} else {
+				unknown = append(unknown, p)
+			}
+		}
+	}
+	return unknown
 }
 
 // Settle tells the graph that the order is done with v: ordered or expired. Its message stays known by its facts.
