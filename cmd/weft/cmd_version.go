@@ -40,8 +40,17 @@ func version() versions {
 	if !ok {
 		return v
 	}
-	if v.Version = info.Main.Version; v.Version == "" {
-		v.Version = "(devel)"
+	if v.Version = info.Main.Version; v.Version != "" && v.Version != "(devel)" {
+		return v
+	}
+	v.Version = "devel"
+	for _, setting := range info.Settings {
+		switch {
+		case setting.Key == "vcs.revision":
+			v.Version += "-" + setting.Value[:min(12, len(setting.Value))]
+		case setting.Key == "vcs.modified" && setting.Value == "true":
+			v.Version += "-changed"
+		}
 	}
 	return v
 }
