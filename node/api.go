@@ -32,7 +32,7 @@ type backend interface {
 	Commit(uint64) (CommitRecord, error)
 	Checkpoint(size uint64) (CheckpointRecord, error)
 	LatestCheckpoint() (CheckpointRecord, error)
-	Checkpoints(from uint64, limit int) ([]CheckpointRecord, error)
+	Checkpoints(before uint64, limit int) ([]CheckpointRecord, error)
 	Tile(level int, n int64, width int) ([]byte, error)
 	EntryBundle(n int64, width int) ([]byte, error)
 

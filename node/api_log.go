@@ -146,33 +146,32 @@ func viewCheckpoint(k CheckpointRecord) checkpointView {
 	return v
 }
 
-// checkpointList is GET /checkpoints: one certified checkpoint for each size from ?from on. The newest of all is at
-// /log/checkpoint.
+// checkpointList is GET /checkpoints: the newest first, and of several of one size, as an idle network makes them, the
+// newest only.
 func (c *apiCall) checkpointList() error {
 	p, err := c.page()
 	if err != nil {
 		return err
 	}
-	at, err := c.number("from", 0)
+	before := uint64(c.Node.Head().Final) + 1
+	if p.at != nil {
+		before = *p.at
+	}
+	records, err := c.Node.Checkpoints(before, p.limit)
 	if err != nil {
 		return err
 	}
-	if p.at != nil {
-		at = *p.at
-	}
 	var views []checkpointView
-	for len(views) < p.limit {
-		records, err := c.Node.Checkpoints(at, 1)
-		if err != nil {
-			return err
+	for i, k := range records {
+		if i == 0 || k.Size != records[i-1].Size {
+			views = append(views, viewCheckpoint(k))
 		}
-		if len(records) == 0 {
-			return c.json(http.StatusOK, listOf(c, views, nil))
-		}
-		views = append(views, viewCheckpoint(records[0]))
-		at = records[0].Size + 1
 	}
-	return c.json(http.StatusOK, listOf(c, views, &at))
+	var next *uint64
+	if len(records) == p.limit {
+		next = &records[len(records)-1].Size
+	}
+	return c.json(http.StatusOK, listOf(c, views, next))
 }
 
 // checkpointOf is GET /checkpoints/{size}.

@@ -154,7 +154,6 @@ func TestSubmitAndReadBack(t *testing.T) {
 		t.Errorf("receipt in the answer: %v %+v", err, report)
 	}
 
-	var e entryView
 	var data struct{ Tag, Bytes string }
 	r := n.call("GET", got.header.Get("Location"), "")
 	var raw struct{ Data json.RawMessage }
@@ -162,15 +161,12 @@ func TestSubmitAndReadBack(t *testing.T) {
 	if err := json.Unmarshal(raw.Data, &data); err != nil || data.Tag != "note" || data.Bytes != encodeBase64([]byte("hello")) {
 		t.Errorf("entry's data %s", raw.Data)
 	}
-	_ = e
-	var m messageView
 	var position struct{ ID tangle.ID }
 	n.call("GET", "/api/v1/messages/"+s.MessageID.String(), "").into(t, 200, &position)
 	n.call("GET", fmt.Sprintf("/api/v1/positions/%d", s.Place.Position), "").into(t, 200, &position)
 	if position.ID != s.MessageID {
 		t.Errorf("position %d has %s, want %s", s.Place.Position, position.ID, s.MessageID)
 	}
-	_ = m
 	bytesReply := n.call("GET", "/api/v1/messages/"+s.MessageID.String(), "", "Accept", bytesType)
 	codec := tangle.Codec{Network: n.config.Genesis.ID(), Limits: n.config.Genesis.Limits}
 	parsed, err := codec.Parse(bytesReply.body)
@@ -493,6 +489,37 @@ func TestPages(t *testing.T) {
 	}
 	if code := n.call("GET", "/api/v1/commits?cursor="+next, "").code(t); code != "bad_cursor" {
 		t.Errorf("cursor of another list: %s", code)
+	}
+}
+
+func TestCheckpointsFromTheNewest(t *testing.T) {
+	n := runNode(t, apiConfig())
+	var last submitted
+	for i := range 5 {
+		last = n.submitFinal(t, "", fmt.Sprint(i))
+	}
+	var sizes []uint64
+	for path := "/api/v1/checkpoints?limit=2"; ; {
+		var l struct {
+			Items []struct{ Size uint64 }
+			Next  *string
+		}
+		n.call("GET", path, "").into(t, 200, &l)
+		for _, k := range l.Items {
+			sizes = append(sizes, k.Size)
+		}
+		if l.Next == nil {
+			break
+		}
+		path = "/api/v1/checkpoints?limit=2&cursor=" + *l.Next
+	}
+	if len(sizes) == 0 || sizes[0] != uint64(last.Place.Position)+1 {
+		t.Fatalf("sizes %v, the newest is %d", sizes, last.Place.Position+1)
+	}
+	for i := 1; i < len(sizes); i++ {
+		if sizes[i] >= sizes[i-1] {
+			t.Errorf("sizes %v", sizes)
+		}
 	}
 }
 
