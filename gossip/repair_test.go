@@ -54,7 +54,9 @@ func newTestRepair(peers ...byte) *Repair {
 }
 
 // tell gives the repair a peer's heads with a commit alone.
-func tell(r *Repair, p byte, commit uint64) { r.TakeHeads(start, member(p), Heads{Commit: commit}, Heads{}) }
+func tell(r *Repair, p byte, commit uint64) {
+	r.TakeHeads(start, member(p), Heads{Commit: commit}, Heads{})
+}
 
 func TestFirstAskWaits(t *testing.T) {
 	r := newTestRepair(1, 2)
