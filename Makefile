@@ -3,15 +3,9 @@
 export CGO_ENABLED = 0
 GO     ?= go
 BIN     = bin/weft
+BUILD  ?= -trimpath
 FUZZ   ?= 20s
 SEEDS  ?= 200
-
-# A second container network beside the first needs its own TESTNET_PROJECT and TESTNET_PORT0 to TESTNET_PORT3.
-export TESTNET_PROJECT ?= weft
-export TESTNET_CONTEXT  = $(CURDIR)/bin/image-$(TESTNET_PROJECT)
-ROOT    = $(TESTNET_CONTEXT)/root
-COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) \
-	--project-name $(TESTNET_PROJECT) --file testnet/compose.yml
 
 # Packages with goroutines of their own; the others have none to race.
 CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client ./testnet ./plugins/...
@@ -19,7 +13,7 @@ CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client ./testnet ./plug
 .PHONY: build demo test check lint race fuzz sim mutants crash bench docker-testnet docker-testnet-down clean
 
 build: ## the one binary
-	$(GO) build -trimpath -o $(BIN) ./cmd/weft
+	$(GO) build $(BUILD) -o $(BIN) ./cmd/weft
 
 demo: build ## four validators, a real log, a killed node, a receipt
 	$(BIN) testnet demo
@@ -58,14 +52,12 @@ crash: build ## 120 s of load and SIGKILLs
 bench: build ## entries a second and time to final, as JSON
 	$(BIN) bench
 
-docker-testnet: build ## four containers on this machine; nothing is pulled
-	rm -rf $(TESTNET_CONTEXT) && mkdir -p $(addprefix $(ROOT)/,data net/node0 net/node1 net/node2 net/node3)
-	cp $(BIN) $(ROOT)/weft && cp testnet/Dockerfile $(TESTNET_CONTEXT)/
-	$(COMPOSE) up --detach --build
+docker-testnet: ## four containers on this machine; nothing is pulled
+	GOOS=linux $(GO) build $(BUILD) -o bin/linux/weft ./cmd/weft
+	testnet/docker up bin/linux/weft
 
 docker-testnet-down: ## end them and remove their data and image
-	$(COMPOSE) down --volumes --rmi all
-	rm -rf $(TESTNET_CONTEXT)
+	testnet/docker down
 
 clean:
 	rm -rf bin
