@@ -23,15 +23,16 @@ type Faults struct {
 	Jump     Every         // a clock jumps by up to JumpBy and stays there
 	JumpBy   time.Duration
 
-	Partition Every   // the network is cut anew: into halves, or around single nodes
-	OneWay    float64 // probability that a cut lets frames through in one direction
-	Mend      float64 // probability that a new cut is none
-	Crash     Every   // a node is killed; what it had not synced is lost
-	InStep    float64 // probability that it dies inside a Step, before or after the batch is on disk
-	Everybody float64 // probability that a crash takes all nodes at once
-	Down      Spread  // how long a crashed node stays down
-	Stays     bool    // the last correct node is down from the heal on, for good: counts as one of the f faulty
-	Twins     Every   // who hears which twin is drawn anew
+	Partition Every         // the network is cut anew: into halves, or around single nodes
+	OneWay    float64       // probability that a cut lets frames through in one direction
+	Mend      float64       // probability that a new cut is none
+	Exile     time.Duration // the last node hears and reaches nobody for so long before the heal
+	Crash     Every         // a node is killed; what it had not synced is lost
+	InStep    float64       // probability that it dies inside a Step, before or after the batch is on disk
+	Everybody float64       // probability that a crash takes all nodes at once
+	Down      Spread        // how long a crashed node stays down
+	Stays     bool          // the last correct node is down from the heal on, for good: counts as one of the f faulty
+	Twins     Every         // who hears which twin is drawn anew
 }
 
 // Spread is a distribution of durations: Min plus an exponential of the given mean, at most Max.
@@ -86,6 +87,7 @@ func DrawFaults(r *rand.Rand) Faults {
 		f.Crash, f.InStep, f.Everybody = Every(ms(200, 1200)), r.Float64()*0.5, r.Float64()*0.2
 		f.Down = Spread{ms(5, 50), ms(20, 600), 1500 * time.Millisecond}
 	})
+	some(0.2, func() { f.Exile = f.Heal - ms(0, 1000) })
 	some(0.15, func() { f.Stays = true })
 	return f
 }
@@ -115,6 +117,9 @@ func (w *World) unleash() {
 	w.repeat(f.Partition, func() { w.wires.cutAnew(f) })
 	w.repeat(f.Jump, w.jump)
 	w.repeat(f.Crash, w.crashSome)
+	if f.Exile > 0 {
+		w.at(f.Heal-f.Exile, func() { w.wires.exile(w.instances[len(w.instances)-1]) })
+	}
 	w.at(f.Heal, w.heal)
 	if f.Twins > 0 {
 		w.wires.shuffleTwins()

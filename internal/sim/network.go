@@ -26,6 +26,7 @@ type wires struct {
 // link is one direction between two instances.
 type link struct {
 	cut  bool // by a partition
+	away bool // one side is in exile
 	deaf bool // a twin that the other side does not hear just now
 	slow time.Duration
 	last [2]time.Duration // arrival of the newest frame, per lane
@@ -94,7 +95,7 @@ func (x *wires) tellGone(a, gone *instance) {
 
 func (x *wires) blocked(from, to *instance) bool {
 	l := &x.link[from.number][to.number]
-	return l.cut || l.deaf
+	return l.cut || l.deaf || l.away
 }
 
 // apart says whether a partition blocks both directions: then no connection lasts.
@@ -117,6 +118,13 @@ func (x *wires) cutAnew(f Faults) {
 	x.world.trace(nil, "partition %v oneway=%v", side, oneWay)
 	x.cutBy(func(from, to int) bool { return side[from] != side[to] && !(oneWay && side[from] < side[to]) })
 	x.notice(noticed)
+}
+
+// exile cuts one node off until the heal; it goes on believing in its connections.
+func (x *wires) exile(i *instance) {
+	for k := range x.link {
+		x.link[i.number][k].away, x.link[k][i.number].away = true, true
+	}
 }
 
 func (x *wires) cutBy(cut func(from, to int) bool) {
@@ -169,7 +177,7 @@ func (x *wires) heal() {
 	f.Delay.Max = min(f.Delay.Max, 50*time.Millisecond)
 	for from := range x.link {
 		for to := range x.link[from] {
-			x.link[from][to].cut, x.link[from][to].slow = false, 0
+			x.link[from][to].cut, x.link[from][to].away, x.link[from][to].slow = false, false, 0
 		}
 	}
 	for k, a := range x.world.instances {

@@ -169,3 +169,19 @@ func (w *World) standing() (s string) {
 	}
 	return s
 }
+
+// Hunt is Draw with the reference always on, and in every second seed with as many twins and equivocators as the committee
+// tolerates: for finding what is wrong with a rule rather than with a network.
+func Hunt(seed uint64, nodes int) Config {
+	c := Draw(seed, nodes)
+	c.Reference = true
+	if seed%2 == 0 {
+		return c
+	}
+	c.Faults.Stays, c.Byzantine = false, nil
+	r := newRandom(seed)
+	for range consensus.Faulty(nodes) {
+		c.Byzantine = append(c.Byzantine, []Behaviour{Twin, Twin, Equivocator}[r.IntN(3)])
+	}
+	return c
+}

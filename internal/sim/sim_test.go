@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,8 +19,12 @@ func TestMain(m *testing.M) {
 	flag.Int("nodes", 0, "with this many validators; 0: 4, 7 and 10")
 	flag.Int("seeds", 0, "how many seeds of each size; 0: 200, or 12 with -short")
 	flag.Bool("events", false, "with -seed: print every event")
+	flag.Int("hunt", 0, "TestHunt: this many seeds of each size, up to the first violation")
+	flag.Bool("mutants", false, "run TestMutants, with -seeds as many seeds of each size for every mutant")
+	flag.String("mutant", "", "with -mutants: only those whose name contains this")
 	flag.Bool("rewrite", false, "write the output of scripts into testdata")
 	flag.Parse()
+	debug.SetGCPercent(400) // many small worlds, each soon garbage
 	os.Exit(m.Run())
 }
 
