@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,10 +165,16 @@ func (c *containers) sendAndRead(to, from int, text string) tangle.Hash {
 	return sent.Entries[0].EntryHash
 }
 
-// prove fetches the entry's receipt from a node and verifies it.
+// prove fetches the entry's receipt from a node, as soon as that one has a checkpoint over it, and verifies it.
 func (c *containers) prove(from int, entry tangle.Hash) {
 	c.Helper()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
 	file, err := c.nodes[from].Receipt(c.ctx, entry)
+	for err != nil && c.ctx.Err() == nil && slices.Contains([]string{"not_final", "not_found"}, client.ProblemCode(err)) {
+		<-ticker.C
+		file, err = c.nodes[from].Receipt(c.ctx, entry)
+	}
 	if err != nil {
 		c.Fatalf("receipt of %s from node%d: %v", entry, from, err)
 	}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/testnet"
+)
+
+// TestReadmeCommands runs what README.md tells a newcomer to type, line by line, on a network of its own. Lines for make
+// are not run, only looked up.
+func TestReadmeCommands(t *testing.T) {
+	commands := readmeCommands(t)
+	makefile := readFile(t, "../../Makefile")
+	var session []string
+	background := ""
+	for _, line := range strings.Split(commands, "\n") {
+		switch {
+		case strings.HasPrefix(line, "make "):
+			if target := strings.Fields(line)[1]; !strings.Contains(makefile, "\n"+target+":") {
+				t.Errorf("%s: the Makefile has no such target", line)
+			}
+		case strings.HasPrefix(line, "bin/weft testnet "):
+			background = line
+		case strings.Contains(line, " --dir "):
+			session = append(session, "WEFT_API= "+line) // which would go before the folder
+		default:
+			session = append(session, line)
+		}
+	}
+	if testing.Short() {
+		t.Skip("skipped: -short, and this starts a network of four")
+	}
+	for _, program := range []string{"sh", "curl", "sed"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("skipped: %v", err)
+		}
+	}
+	dir, ports := readmeFolder(t)
+	startReadmeNetwork(t, dir, background)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-eux", "-c", ports.Replace(strings.Join(session, "\n")))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "WEFT_DIR=", "WEFT_TOKEN_FILE=", ports.Replace("WEFT_API=http://127.0.0.1:8080"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wantText(t, string(out), `"status":"final"`, "accepted", "signed by", "continues", "[audit] a line of a log")
+}
+
+// TestReadmeLinks sees that what README.md names is there.
+func TestReadmeLinks(t *testing.T) {
+	links := regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(readFile(t, "../../README.md"), -1)
+	if len(links) == 0 {
+		t.Error("no links were found")
+	}
+	for _, link := range links {
+		if _, err := os.Stat(filepath.Join("../..", link[1])); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// readmeCommands are the lines of all blocks of shell.
+func readmeCommands(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "../../README.md"), -1) {
+		b.WriteString(block[1])
+	}
+	return b.String()
+}
+
+// readmeFolder holds a binary and a network as the README's commands make them, but on free ports. What it returns puts
+// these in the place of the README's.
+func readmeFolder(t *testing.T) (string, *strings.Replacer) {
+	t.Helper()
+	dir := t.TempDir()
+	program, err := exec.LookPath("weft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, filepath.Join(dir, "bin", "weft")); err != nil {
+		t.Fatal(err)
+	}
+	if err := testnet.Make(filepath.Join(dir, "net"), testnet.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	net, err := testnet.Open(filepath.Join(dir, "net"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pairs []string
+	for i, node := range net.Nodes {
+		pairs = append(pairs, fmt.Sprintf("http://127.0.0.1:%d", 8080+i), node.API)
+	}
+	return dir, strings.NewReplacer(pairs...)
+}
+
+// startReadmeNetwork runs the README's first terminal, and ends it as Ctrl-C does when the test ends.
+func startReadmeNetwork(t *testing.T, dir, command string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "exec "+command)
+	cmd.Dir = dir
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	drained := make(chan struct{})
+	t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt) // if it has ended, Wait tells how
+		kill := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		defer kill.Stop()
+		<-drained
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", command, err)
+		}
+	})
+	lines := bufio.NewScanner(out)
+	for said := ""; !strings.Contains(said, " is up: "); said += lines.Text() {
+		if !lines.Scan() {
+			close(drained)
+			t.Fatalf("%s ended: %s", command, said)
+		}
+	}
+	go func() {
+		io.Copy(io.Discard, out)
+		close(drained)
+	}()
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
