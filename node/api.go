@@ -38,6 +38,8 @@ type backend interface {
 
 	// Publish makes entries durable and starts them on their way: all of them or none.
 	Publish(context.Context, []plugins.Submission) (tangle.ID, []tangle.Hash, error)
+	// PublishSalted is Publish with the salts given.
+	PublishSalted(context.Context, []plugins.Submission, []tangle.Salt) (tangle.ID, []tangle.Hash, error)
 	// WaitFinal returns when all entries are final, or with the context's error.
 	WaitFinal(context.Context, []tangle.Hash) error
 	// Changed is closed when Head moves; ask again for the next change.
@@ -96,7 +98,7 @@ type api struct {
 	keys     *keyring
 	rates    *rateTable
 	replays  *replays
-	cursors  cursorKey
+	cursors  apiSecret
 	document apiDocument
 	public   *apiDoor
 	operator *apiDoor
@@ -135,7 +137,7 @@ func newAPI(p apiParts) (*api, error) {
 	if a.replays, err = openReplays(p.Store); err != nil {
 		return nil, err
 	}
-	if a.cursors, err = openCursorKey(p.Store); err != nil {
+	if a.cursors, err = openSecret(p.Store, "cursorkey"); err != nil {
 		return nil, err
 	}
 	if a.document, err = mergeDocuments(p.Plugins); err != nil {

@@ -97,22 +97,23 @@ func (c *apiCall) whole(items any) any {
 	}{items, nil, c.asOf()}
 }
 
-// cursorKey authenticates cursors, so that none can be made up.
-type cursorKey [32]byte
+// apiSecret is a key that only this node knows: one authenticates cursors, so that none can be made up.
+type apiSecret [32]byte
 
-func openCursorKey(s store.Store) (k cursorKey, err error) {
-	name := store.Key(store.PrefixOperator, []byte("cursorkey"))
-	b, err := s.Get(name)
-	if err == nil && len(b) == len(k) {
-		return cursorKey(b), nil
+// openSecret reads a secret, or makes it at the first start.
+func openSecret(s store.Store, name string) (secret apiSecret, err error) {
+	at := store.Key(store.PrefixOperator, []byte(name))
+	b, err := s.Get(at)
+	if err == nil && len(b) == len(secret) {
+		return apiSecret(b), nil
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return k, err
+		return secret, err
 	}
-	rand.Read(k[:])
+	rand.Read(secret[:])
 	var batch store.Batch
-	batch.Set(name, slices.Clone(k[:]))
-	return k, s.Apply(&batch, true)
+	batch.Set(at, slices.Clone(secret[:]))
+	return secret, s.Apply(&batch, true)
 }
 
 const cursorMAC = 16

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -16,10 +17,11 @@ import (
 
 // replays remembers what requests with an Idempotency-Key have done: for replayTime, and of the newest MaxReplays only.
 // It lives in memory; segments of it are written to the store without a sync of their own, so that they become durable
-// with the next step of the core.
+// with the next step of the core. What a kill takes of it, the ledger makes up for: see salts.
 type replays struct {
-	store store.Store
-	now   func() time.Time
+	store  store.Store
+	secret apiSecret // behind the salts of entries that come with a key
+	now    func() time.Time
 
 	mu       sync.Mutex // guards all below
 	known    map[replayID]*replay
@@ -59,9 +61,12 @@ const MaxReplayHashes = 8 * MaxReplays
 
 func openReplays(s store.Store) (*replays, error) {
 	r := &replays{store: s, now: time.Now, known: map[replayID]*replay{}, wake: make(chan struct{}, 1)}
-	var bad error
+	var err, bad error
+	if r.secret, err = openSecret(s, "saltkey"); err != nil {
+		return nil, err
+	}
 	from := store.Key(store.PrefixIdempotency)
-	err := s.Scan(from, store.PrefixEnd(from), func(key, value []byte) bool {
+	err = s.Scan(from, store.PrefixEnd(from), func(key, value []byte) bool {
 		bad = r.load(key[1:], value)
 		return bad == nil
 	})
@@ -90,6 +95,16 @@ func (r *replays) begin(caller, route, key string, body []byte) (replayID, *publ
 	}
 	r.known[id] = &replay{body: sum, running: true}
 	return id, nil, nil
+}
+
+// salts makes the salts of n entries that came with a key. The same request makes the same ones on this node, for ever.
+// Nobody else can guess them, or the hashes of low-entropy entries would tell their content: they are HKDF-Expand
+// (RFC 5869) of a secret that never leaves this node's store.
+func (r *replays) salts(caller, route, key string, body []byte, n int) ([]tangle.Salt, error) {
+	sum := sha256.Sum256(body)
+	info := fmt.Sprintf("weft salts v1 %q %q %q %x", caller, route, key, sum)
+	random, err := hkdf.Expand(sha256.New, r.secret[:], info, n*len(tangle.Salt{}))
+	return saltsOf(random), err
 }
 
 // hashOf is half a SHA-256 over parts that cannot run into each other.

@@ -74,7 +74,7 @@ func (c *apiCall) publishOnce(entries []plugins.Submission) (published, error) {
 		c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
 		return *before, nil
 	}
-	done, err := c.publish(context.WithoutCancel(c.Request().Context()), entries) // the key stands for a whole effect
+	done, err := c.publishUnder(key, entries)
 	c.replays.end(slot, done, err)
 	return done, err
 }
@@ -82,6 +82,43 @@ func (c *apiCall) publishOnce(entries []plugins.Submission) (published, error) {
 func (c *apiCall) publish(ctx context.Context, entries []plugins.Submission) (published, error) {
 	id, hashes, err := c.Node.Publish(ctx, entries)
 	return published{id, hashes}, err
+}
+
+// publishUnder publishes entries whose salts follow from the key, unless the ledger has them. So a key holds even if this
+// node was killed after the entries were durable and before the key was: the same request makes the same hashes.
+func (c *apiCall) publishUnder(key string, entries []plugins.Submission) (published, error) {
+	salts, err := c.replays.salts(c.caller.id, c.route.path, key, c.body, len(entries))
+	if err != nil {
+		return published{}, err
+	}
+	before, err := c.publishedBefore(entries, salts)
+	if err != nil {
+		return published{}, err
+	}
+	if before != nil {
+		c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
+		return *before, nil
+	}
+	ctx := context.WithoutCancel(c.Request().Context()) // the key stands for a whole effect
+	id, hashes, err := c.Node.PublishSalted(ctx, entries, salts)
+	return published{id, hashes}, err
+}
+
+// publishedBefore finds entries in the ledger, where all of a submission are or none: they became durable in one batch.
+func (c *apiCall) publishedBefore(entries []plugins.Submission, salts []tangle.Salt) (*published, error) {
+	done := &published{hashes: make([]tangle.Hash, len(entries))}
+	for i, e := range entries {
+		done.hashes[i] = tangle.NewEntry(e.Kind, salts[i], e.Data).Hash
+		record, err := c.Node.Entry(done.hashes[i])
+		if i == 0 && errors.Is(err, ErrUnknown) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		done.message = record.Message.ID
+	}
+	return done, nil
 }
 
 // The bounds of an Idempotency-Key.

@@ -248,6 +248,13 @@ func (b troubled) Publish(ctx context.Context, s []plugins.Submission) (tangle.I
 	return b.publish(s)
 }
 
+func (b troubled) PublishSalted(ctx context.Context, s []plugins.Submission, salts []tangle.Salt) (tangle.ID, []tangle.Hash, error) {
+	if b.publish == nil {
+		return b.backend.PublishSalted(ctx, s, salts)
+	}
+	return b.publish(s)
+}
+
 func (b troubled) WaitFinal(ctx context.Context, h []tangle.Hash) error {
 	if b.wait == nil {
 		return b.backend.WaitFinal(ctx, h)
@@ -369,6 +376,73 @@ func TestIdempotency(t *testing.T) {
 		if code := n.call("POST", "/api/v1/messages", body, "Idempotency-Key", bad).code(t); code != "bad_parameter" {
 			t.Errorf("key %q: %s", bad, code)
 		}
+	}
+}
+
+// TestIdempotencyAcrossAKill forgets what the keys have done, as kill -9 before their flush does: the ledger still knows.
+func TestIdempotencyAcrossAKill(t *testing.T) {
+	disk := store.NewMemory()
+	body := submission("once", "only once", "only once", "something else")
+	const key = "retry-key-1"
+	send := func(n *Node, key, body string) (s submitted, answer string, replayed bool) {
+		t.Helper()
+		r := n.call("POST", "/api/v1/messages?wait=final", body, "Idempotency-Key", key)
+		r.into(t, 201, &s)
+		return s, string(r.body), r.header.Get("Idempotency-Replayed") == "true"
+	}
+	n, stop := startNode(t, disk)
+	first, want, replayed := send(n, key, body)
+	if replayed || first.Entries[0].EntryHash == first.Entries[1].EntryHash {
+		t.Fatalf("replayed %t, or one hash for two entries: %s", replayed, want)
+	}
+	stop()
+	forgetReplays(t, disk)
+
+	n, stop = startNode(t, disk)
+	defer stop()
+	for _, when := range []string{"after the kill", "once more"} {
+		if _, got, replayed := send(n, key, body); !replayed || got != want {
+			t.Errorf("%s\n%s, want\n%s, marked as a replay (%t)", when, got, want, replayed)
+		}
+	}
+	if head := n.Head(); head.Position != 1 {
+		t.Errorf("%d messages, want 1", head.Position)
+	}
+	if other, _, replayed := send(n, "retry-key-2", body); replayed || other.Entries[0].EntryHash == first.Entries[0].EntryHash {
+		t.Error("another key is taken for the first")
+	}
+}
+
+// startNode runs a network of one member on a store until stop.
+func startNode(t testing.TB, s store.Store) (n *Node, stop func()) {
+	t.Helper()
+	g, key := oneMember()
+	g.Time = 1_700_000_000_000 // the same network each time
+	n, err := Open(Config{
+		Genesis: g, Key: key, Store: s, Tuning: DefaultTuning(), API: apiConfig(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	return n, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("node: %v", err)
+		}
+	}
+}
+
+// forgetReplays takes the records of idempotency keys out of a store.
+func forgetReplays(t testing.TB, s store.Store) {
+	t.Helper()
+	var b store.Batch
+	from := store.Key(store.PrefixIdempotency)
+	err := s.Scan(from, store.PrefixEnd(from), func(key, _ []byte) bool { b.Delete(bytes.Clone(key)); return true })
+	if err := errors.Join(err, s.Apply(&b, true)); err != nil || b.Len() == 0 {
+		t.Fatalf("%d records: %v", b.Len(), err)
 	}
 }
 

@@ -168,7 +168,24 @@ func (n *Node) Run(ctx context.Context) error {
 // with a code (plugins.Rejected) says why they were not taken: bad_value, too_large, unknown_kind or what the plugin says,
 // or for now busy, not_ready, shutting_down.
 func (n *Node) Publish(ctx context.Context, list []plugins.Submission) (tangle.ID, []tangle.Hash, error) {
-	entries, err := n.prepare(list)
+	random := make([]byte, 16*len(list))
+	rand.Read(random) // never fails
+	return n.PublishSalted(ctx, list, saltsOf(random))
+}
+
+// saltsOf cuts random bytes into salts.
+func saltsOf(random []byte) []tangle.Salt {
+	salts := make([]tangle.Salt, len(random)/len(tangle.Salt{}))
+	for i := range salts {
+		salts[i] = tangle.Salt(random[i*len(tangle.Salt{}):])
+	}
+	return salts
+}
+
+// PublishSalted is Publish with a salt for each entry. A salt must be secret and stand for one entry alone: the same one
+// beside the same data makes the same entry hash again.
+func (n *Node) PublishSalted(ctx context.Context, list []plugins.Submission, salts []tangle.Salt) (tangle.ID, []tangle.Hash, error) {
+	entries, err := n.prepare(list, salts)
 	if err != nil {
 		return tangle.ID{}, nil, err
 	}
@@ -194,13 +211,9 @@ func (n *Node) Publish(ctx context.Context, list []plugins.Submission) (tangle.I
 }
 
 // prepare checks and admits entries, and salts them.
-func (n *Node) prepare(list []plugins.Submission) ([]tangle.Entry, error) {
+func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle.Entry, error) {
 	if most := n.config.Genesis.Limits.MaxEntries; len(list) > most {
 		return nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
-	}
-	salts := make([]byte, 16*len(list))
-	if _, err := rand.Read(salts); err != nil {
-		return nil, err
 	}
 	entries := make([]tangle.Entry, len(list))
 	for i, s := range list {
@@ -211,7 +224,7 @@ func (n *Node) prepare(list []plugins.Submission) ([]tangle.Entry, error) {
 		if err := n.admit(s.Kind, checked.Op); err != nil {
 			return nil, err
 		}
-		entries[i] = tangle.NewEntry(s.Kind, tangle.Salt(salts[16*i:]), s.Data)
+		entries[i] = tangle.NewEntry(s.Kind, salts[i], s.Data)
 	}
 	return entries, nil
 }

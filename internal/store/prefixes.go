@@ -51,12 +51,15 @@ const (
 	// PrefixNode: name of a fact -> the fact. The node's own durable facts: what
 	// it signed last, counters, the schema version of the folder.
 	PrefixNode Prefix = 'V'
-	// PrefixIdempotency: hash of caller and key (32) -> the answer given before.
+	// PrefixIdempotency: segment number u64 -> time u64 in ms, then up to 128 keys of
+	// requests: hash of caller, route and key (16), hash of the body (16), message
+	// ID (32), count of entry hashes u16, entry hashes (32 each).
 	PrefixIdempotency Prefix = 'I'
 	// PrefixEvidence: offender (32), hash of the proof (32) -> the proof of a fault.
 	PrefixEvidence Prefix = 'X'
-	// PrefixOperator: table name, key -> what the operator or the API keeps here
-	// and the ledger does not know, such as API keys.
+	// PrefixOperator: name -> what the API keeps here and the ledger does not know:
+	// "apikey/" and a key's id -> the key as JSON, without the key itself;
+	// "cursorkey", "saltkey" -> secrets (32) of this node.
 	PrefixOperator Prefix = 'R'
 
 	// reservedByte begins Badger's own keys ("!badger!..."); no prefix may take it.
