@@ -20,6 +20,12 @@ func huntSizes() []int { return []int{4, 5, 7} }
 // TestHunt runs a few seeds with as many twins and equivocators as the committee tolerates. With -hunt N it runs up to N
 // of each size and stops at the first violation: that is how mutants are caught.
 func TestHunt(t *testing.T) {
+	if seed, ok := seedToReplay(t); ok {
+		for _, n := range sizes() {
+			replay(t, Hunt(seed, n))
+		}
+		return
+	}
 	count := option[int]("hunt")
 	if count == 0 {
 		count = 10
@@ -36,7 +42,7 @@ func TestHunt(t *testing.T) {
 				}
 				c := Hunt(uint64(1+k/len(huntSizes())), huntSizes()[k%len(huntSizes())])
 				if v := Run(c).Violation; v != nil && !found.Swap(true) {
-					t.Errorf("violation: oracle=%s seed=%d nodes=%d hunt\n%s\nbyzantine: %v, faults: %+v", v.Oracle, c.Seed, c.Nodes, v, c.Byzantine, c.Faults)
+					report(t, "TestHunt", c, v)
 				}
 			}
 		})
@@ -114,7 +120,11 @@ func mutate(t *testing.T, module, patch string) string {
 		run(t, module, "git", "apply", absolute)
 		defer run(t, module, "git", "apply", "-R", absolute)
 	}
-	args := []string{"test", "./internal/sim", "-count=1", "-run", "TestHunt|TestScripts", "-hunt", fmt.Sprint(option[int]("seeds"))}
+	seeds := option[int]("seeds")
+	if seeds == 0 {
+		seeds = 200
+	}
+	args := []string{"test", "./internal/sim", "-count=1", "-timeout", "20m", "-run", "TestHunt|TestScripts", "-hunt", fmt.Sprint(seeds)}
 	if patch == "" {
 		args = []string{"test", "./internal/sim", "-count=1", "-run", "TestHunt"}
 	}

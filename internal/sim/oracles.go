@@ -491,6 +491,9 @@ func (o *oracles) auditReceipts(i *instance) {
 		}
 		s := o.world.clients.taken[r.IntN(len(o.world.clients.taken))]
 		e := s.entries[r.IntN(len(s.entries))]
+		if at, ok := o.entries[e.Hash]; !ok || at >= i.ledger.Head().Final {
+			continue
+		}
 		file, err := i.ledger.Receipt(e.Hash)
 		if err != nil {
 			o.world.fail("S14", "%s has no receipt of a final entry: %v", i, err)

@@ -11,11 +11,13 @@ import (
 // rule lets a script decide what becomes of certain messages on their way: it takes them out of frames between the given
 // nodes, or holds the whole frame back.
 type rule struct {
-	from, to  []int // member indexes; empty: all
-	author    []int // of the message; empty: all
-	witnesses bool  // only witnesses, of these rounds
-	low, high tangle.Round
-	delay     time.Duration // 0: the message is lost
+	from, to   []int // member indexes; empty: all
+	author     []int // of the message; empty: all
+	leader     bool  // the author is the leader of the witness's round
+	witnesses  bool  // only witnesses, of these rounds
+	everything bool  // whole frames, whatever they hold
+	low, high  tangle.Round
+	delay      time.Duration // 0: the message is lost
 }
 
 // rule applies the script's rules to a frame.
@@ -23,6 +25,9 @@ func (x *wires) rule(from, to *instance, b []byte) (changed []byte, late time.Du
 	for _, r := range x.rules {
 		if !among(r.from, from.index) || !among(r.to, to.index) {
 			continue
+		}
+		if r.everything {
+			return nil, 0, true
 		}
 		var match bool
 		b, match, lost = x.filter(r, b)
@@ -64,6 +69,9 @@ func (x *wires) filter(r rule, b []byte) (rest []byte, match, empty bool) {
 
 func (x *wires) about(r rule, m *tangle.Message) bool {
 	if r.witnesses && (!m.IsWitness() || m.Header.Witness.Round < r.low || m.Header.Witness.Round > r.high) {
+		return false
+	}
+	if r.leader && x.oracles().leader(m.Header.Witness.Round) != m.Header.Author {
 		return false
 	}
 	return len(r.author) == 0 || slices.ContainsFunc(r.author, func(k int) bool {

@@ -54,7 +54,7 @@ func sizes() []int {
 func TestSeeds(t *testing.T) {
 	if seed, ok := seedToReplay(t); ok {
 		for _, n := range sizes() {
-			replay(t, seed, n)
+			replay(t, Draw(seed, n))
 		}
 		return
 	}
@@ -71,7 +71,10 @@ func TestSeeds(t *testing.T) {
 			t.Run(fmt.Sprintf("n=%d/from=%d", n, first), func(t *testing.T) {
 				t.Parallel()
 				for seed := first; seed < first+chunk && seed <= count && !t.Failed(); seed++ {
-					check(t, Draw(uint64(seed), n))
+					c := Draw(uint64(seed), n)
+					if v := Run(c).Violation; v != nil {
+						report(t, "TestSeeds", c, v)
+					}
 				}
 			})
 		}
@@ -79,45 +82,33 @@ func TestSeeds(t *testing.T) {
 }
 
 // replay runs one seed and prints what it found; with -events everything that happened.
-func replay(t *testing.T, seed uint64, nodes int) {
+func replay(t *testing.T, c Config) {
 	t.Helper()
-	c := Draw(seed, nodes)
 	if option[bool]("events") {
 		c.Trace = os.Stdout
 	}
 	start := time.Now()
 	r := Run(c)
-	t.Logf("seed %d, %d nodes, %v in %v: %+v\nfaults: %+v\nbyzantine: %v observers: %d consensus: %+v", seed, nodes, r.Violation,
+	t.Logf("seed %d, %d nodes, %v in %v: %+v\nfaults: %+v\nbyzantine: %v observers: %d consensus: %+v", c.Seed, c.Nodes, r.Violation,
 		time.Since(start), r, c.Faults, c.Byzantine, c.Observers, c.Consensus)
 	if r.Violation != nil {
-		report(t, c, r)
+		t.Fail()
 	}
 }
 
-// check runs one seed and reports a violation with the command that replays it and the end of its trace.
-func check(t *testing.T, c Config) Report {
-	t.Helper()
-	r := Run(c)
-	if r.Violation != nil {
-		report(t, c, r)
-	}
-	return r
-}
-
-// TraceTail is how many lines of a trace a failure prints.
+// traceTail is how many lines of a trace a failure prints.
 const traceTail = 60
 
-func report(t *testing.T, c Config, r Report) {
+// report prints a violation with the one command that replays it and the end of its trace.
+func report(t *testing.T, test string, c Config, v *Violation) {
 	t.Helper()
 	var trace bytes.Buffer
 	c.Trace = &trace
-	if again := Run(c); again.Hash != r.Hash {
-		t.Errorf("the run is not the same again: %x and %x", r.Hash, again.Hash)
+	if again := Run(c).Violation; again == nil || again.String() != v.String() {
+		t.Errorf("the run is not the same again: %v, then %v", v, again)
 	}
-	lines := strings.Split(strings.TrimSpace(trace.String()), "\n")
-	lines = lines[max(0, len(lines)-traceTail):]
-	t.Errorf("violation: oracle=%s seed=%d nodes=%d\n%s\nbyzantine: %v, faults: %+v\nreplay: go test ./internal/sim -run TestSeeds -seed %d -nodes %d -v\n%s",
-		r.Violation.Oracle, c.Seed, c.Nodes, r.Violation, c.Byzantine, c.Faults, c.Seed, c.Nodes, strings.Join(lines, "\n"))
+	t.Errorf("violation: oracle=%s seed=%d nodes=%d\n%s\nbyzantine: %v, faults: %+v\n%s\nreplay: go test ./internal/sim -run %s -seed %d -nodes %d -v",
+		v.Oracle, c.Seed, c.Nodes, v, c.Byzantine, c.Faults, tail(trace.String(), traceTail), test, c.Seed, c.Nodes)
 }
 
 // TestReplay runs seeds twice: every event must be the same.

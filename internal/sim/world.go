@@ -78,7 +78,9 @@ type instance struct {
 	core   *node.Core // nil while down
 	ledger *node.Ledger
 	life   int           // counts starts: what was meant for an earlier life is void
-	offset time.Duration // of its clock
+	offset time.Duration // of its machine's clock
+	shown  time.Duration // what its clock showed when it was read last
+	readAt time.Duration // when that was
 	cost   time.Duration // of one step
 	inbox  []node.Input
 	freeAt time.Duration // when the running step ends
@@ -200,8 +202,18 @@ func (i *instance) String() string {
 	return fmt.Sprintf("n%d", i.index)
 }
 
-// clock is what the node believes the time to be.
-func (w *World) clock(i *instance) tangle.Time { return startTime.Add(w.now + i.offset) }
+// clock is what the node's body passes to Step: the machine's clock, except that it never goes back: where the machine's
+// was set back, it runs at half speed until the other has caught up.
+func (w *World) clock(i *instance) tangle.Time {
+	machine, passed := w.now+i.offset, w.now-i.readAt
+	i.readAt = w.now
+	if ahead := i.shown + passed - machine; ahead <= 0 {
+		i.shown = machine
+	} else {
+		i.shown += max(passed/2, passed-ahead)
+	}
+	return startTime.Add(i.shown)
+}
 
 // at schedules something.
 func (w *World) at(t time.Duration, do func()) uint64 {
@@ -231,6 +243,7 @@ func (w *World) RunUntil(t time.Duration) {
 func (w *World) start(i *instance) {
 	i.life++
 	i.inbox, i.due, i.freeAt = nil, never, w.now
+	i.shown, i.readAt = w.now+i.offset, w.now
 	core, err := node.NewCore(node.CoreConfig{
 		Genesis: w.genesis, Key: i.key, Store: i.disk, Seed: w.seedOf(i), Tuning: w.config.Tuning, Twin: !i.correct(),
 		Plugins: []node.CorePlugin{{Name: claimsName, Plugin: claimsPlugin()}},
