@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -21,7 +20,7 @@ import (
 	"weft/testnet"
 )
 
-// The bounds of the demonstration's input.
+// The bounds of the demonstration's input; what is beyond them is left out.
 const (
 	MaxDemoLines     = 20_000
 	MaxDemoLineBytes = 8 << 10
@@ -119,18 +118,13 @@ func (d *demo) read(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("no log to show: %s: %w", d.source, err)
 	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, MaxDemoLineBytes)
-	for lines.Scan() && len(d.lines) < MaxDemoLines {
-		if line := bytes.TrimSpace(lines.Bytes()); len(line) > 0 {
-			d.lines = append(d.lines, bytes.Clone(line))
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && len(d.lines) < MaxDemoLines {
+			d.lines = append(d.lines, line[:min(len(line), MaxDemoLineBytes)])
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", d.source, err)
-	}
 	if len(d.lines) < 2 {
-		return fmt.Errorf("%s has no lines to send", d.source)
+		return fmt.Errorf("%s: want two lines or more", d.source)
 	}
 	return nil
 }
@@ -188,7 +182,7 @@ func (d *demo) sendWithOneKilled(ctx context.Context) error {
 func (d *demo) sendAll(ctx context.Context, lines [][]byte, nodes int, halfway func() error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	batches := slices.Collect(slices.Chunk(lines, client.MaxBatch))
+	batches := batchesOf(lines)
 	d.times = nil
 	began := time.Now()
 	var next atomic.Int64
@@ -213,6 +207,21 @@ func (d *demo) sendAll(ctx context.Context, lines [][]byte, nodes int, halfway f
 	d.print("   all final after %s: %.0f entries/s; from sending to final p50 %d ms, p99 %d ms\n", seconds(took),
 		float64(len(lines))/took.Seconds(), at(d.times, 50).Milliseconds(), at(d.times, 99).Milliseconds())
 	return nil
+}
+
+// batchesOf cuts the lines into what one request may hold.
+func batchesOf(lines [][]byte) [][][]byte {
+	var batches [][][]byte
+	first, size := 0, 0
+	for i, line := range lines {
+		more := len(line) + entryJSONBytes
+		if i-first == client.MaxBatch || size+more > MaxBatchInput {
+			batches = append(batches, lines[first:i])
+			first, size = i, 0
+		}
+		size += more
+	}
+	return append(batches, lines[first:])
 }
 
 func stopOn(cancel context.CancelCauseFunc, err error) {
