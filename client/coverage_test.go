@@ -12,7 +12,8 @@ import (
 	"weft/tangle"
 )
 
-// operations reads "METHOD /path" of every operation off the API's description, without the pages for people.
+// operations reads "METHOD /path" of every operation off the API's description, without the pages for people and
+// the profiles, which 'go tool pprof' reads.
 func operations(t *testing.T) map[string]*regexp.Regexp {
 	t.Helper()
 	text, err := os.ReadFile("../node/openapi.yaml")
@@ -27,7 +28,7 @@ func operations(t *testing.T) map[string]*regexp.Regexp {
 			path = m[1]
 		}
 		m := regexp.MustCompile(`^    (get|post|put|patch|delete):\s*$`).FindStringSubmatch(line)
-		if m == nil || path == "" || strings.HasPrefix(path, "/docs") {
+		if m == nil || path == "" || strings.HasPrefix(path, "/docs") || strings.HasPrefix(path, "/debug") {
 			continue
 		}
 		name := strings.ToUpper(m[1]) + " " + path

@@ -22,10 +22,10 @@ type Overview struct {
 	Epoch      tangle.Epoch    `json:"epoch"`
 	Round      tangle.Round    `json:"round"`
 	Commit     uint64          `json:"commit"`
-	CommitTime time.Time       `json:"commitTime"`
+	CommitTime *time.Time      `json:"commitTime"` // nil before the first commit
 	Position   tangle.Position `json:"position"`
 	Final      tangle.Position `json:"final"`
-	FinalTime  time.Time       `json:"finalTime"`
+	FinalTime  *time.Time      `json:"finalTime"` // nil before anything is final
 	Unfinal    uint64          `json:"unfinal"`
 	Tips       int             `json:"tips"`
 	Parked     int             `json:"parked"`

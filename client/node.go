@@ -26,8 +26,8 @@ type Node struct {
 	Commit    uint64          `json:"commit"`
 	Position  tangle.Position `json:"position"`
 	Final     tangle.Position `json:"final"`     // size of the newest certified checkpoint
-	FinalTime *time.Time      `json:"finalTime"` // its commit time
-	FinalAge  float64         `json:"finalAgeSeconds"`
+	FinalTime *time.Time      `json:"finalTime"` // its commit time; nil before anything is final
+	FinalAge  *float64        `json:"finalAgeSeconds"`
 	Peers     int             `json:"peers"`
 	Pending   int             `json:"pending"`
 	Quorum    bool            `json:"quorum"`

@@ -15,7 +15,7 @@ import (
 type AsOf struct {
 	Position tangle.Position `json:"position"` // positions applied
 	Final    tangle.Position `json:"final"`    // size of the newest certified checkpoint
-	Time     time.Time       `json:"time"`     // its commit time
+	Time     *time.Time      `json:"time"`     // its commit time; nil before anything is final
 }
 
 // Message is a vertex of the Tangle as the node shows it.

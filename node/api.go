@@ -100,6 +100,7 @@ type api struct {
 	replays  *replays
 	cursors  apiSecret
 	document apiDocument
+	opened   time.Time
 	public   *apiDoor
 	operator *apiDoor
 
@@ -128,7 +129,7 @@ const (
 
 // newAPI prepares everything that can fail and opens the listeners; Run serves them, Close gives up before Run.
 func newAPI(p apiParts) (*api, error) {
-	a := &api{apiParts: p, rates: newRateTable(p.Config.Limits)}
+	a := &api{apiParts: p, rates: newRateTable(p.Config.Limits), opened: time.Now()}
 	a.closing, a.close = context.WithCancel(context.Background())
 	var err error
 	if a.keys, err = openKeyring(p.Store); err != nil {

@@ -335,7 +335,9 @@ func (d *apiDoor) stamp(h http.Header) {
 	head := d.Node.Head()
 	h["Weft-Position"] = []string{strconv.FormatUint(uint64(head.Position), 10)}
 	h["Weft-Final"] = []string{strconv.FormatUint(uint64(head.Final), 10)}
-	h["Weft-Time"] = []string{head.FinalTime.String()}
+	if head.FinalTime > 0 {
+		h["Weft-Time"] = []string{head.FinalTime.String()}
+	}
 }
 
 // json answers with a value.

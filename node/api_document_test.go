@@ -40,6 +40,7 @@ func TestDocumentIsValid(t *testing.T) {
 func documentPath(r apiRoute) string {
 	path := regexp.MustCompile(`:(\w+)`).ReplaceAllString(r.path, "{$1}")
 	path = strings.Replace(path, "/tile/*", "/tile/{tile}", 1)
+	path = strings.Replace(path, "/pprof/*", "/pprof/{profile}", 1)
 	return strings.Replace(path, "/docs/*", "/docs/{file}", 1)
 }
 
@@ -162,7 +163,7 @@ func TestAnswersFitTheDocument(t *testing.T) {
 	s := n.submitFinal(t, "fit", "x")
 	key := n.newKey(t, scopeRead, scopeSubmit, scopeAdmin)
 	fill := strings.NewReplacer(":hash", s.EntryHash.String(), ":n", "1", "/members/:id", "/members/"+n.self.String(),
-		"/api-keys/:id", "/api-keys/0011", ":id", s.MessageID.String(), "tile/*", "tile/0/000.p/1", "docs/*", "docs/swagger-ui.css")
+		"/api-keys/:id", "/api-keys/0011", ":id", s.MessageID.String(), "tile/*", "tile/0/000.p/1", "docs/*", "docs/swagger-ui.css", "pprof/*", "pprof/cmdline")
 	bodies := map[string]string{
 		"/api/v1/messages": submission("t", "y"), "/api/v1/receipts/verify": `{"receipt":"` + s.Receipt + `"}`,
 		"/api/v1/admin/api-keys": `{"name":"n","scopes":["ledger:read"]}`, "/api/v1/operator/log-level": `{"level":"info"}`,
@@ -253,6 +254,29 @@ func TestPluginRoutes(t *testing.T) {
 		}
 		if err == nil {
 			t.Errorf("prefixes %v are allowed", prefixes)
+		}
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	n := runNode(t, apiConfig())
+	for _, name := range []string{"", "heap", "goroutine?debug=1", "allocs?gc=1", "profile?seconds=1", "trace?seconds=1", "cmdline"} {
+		path := "/debug/pprof/" + name
+		if r := callDoor(n.api.operator, "GET", path, ""); r.status != 200 || len(r.body) == 0 {
+			t.Errorf("GET %s: HTTP %d %s", path, r.status, clipText(r.body))
+		}
+		for _, header := range []string{"", n.newKey(t, scopeRead, scopeSubmit, scopeAdmin)} {
+			if r := n.call("GET", path, "", "X-API-Key", header); r.status != 404 || r.code(t) != "not_found" {
+				t.Errorf("GET %s on the public door: HTTP %d", path, r.status)
+			}
+		}
+	}
+	for path, code := range map[string]string{
+		"nonsense": "not_found", "profile?seconds=0": "bad_parameter", "profile?seconds=51": "bad_parameter", "profile?seconds=x": "bad_parameter",
+		"heap?x=1": "bad_parameter",
+	} {
+		if r := callDoor(n.api.operator, "GET", "/debug/pprof/"+path, ""); r.code(t) != code {
+			t.Errorf("%s: HTTP %d %s, want %s", path, r.status, clipText(r.body), code)
 		}
 	}
 }

@@ -22,10 +22,10 @@ type overviewView struct {
 	Epoch      tangle.Epoch    `json:"epoch"`
 	Round      tangle.Round    `json:"round"`
 	Commit     uint64          `json:"commit"`
-	CommitTime string          `json:"commitTime"`
+	CommitTime *string         `json:"commitTime"`
 	Position   tangle.Position `json:"position"`
 	Final      tangle.Position `json:"final"`
-	FinalTime  string          `json:"finalTime"`
+	FinalTime  *string         `json:"finalTime"`
 	Unfinal    uint64          `json:"unfinal"`
 	Tips       int             `json:"tips"`
 	Parked     int             `json:"parked"`
@@ -49,8 +49,8 @@ func (c *apiCall) overview() error {
 	committee := len(c.Genesis.Committee())
 	v := overviewView{
 		Network: c.Genesis.Network, Members: len(c.Genesis.Members), Validators: committee, QuorumSize: genesis.Quorum(committee),
-		Quorum: vitals.Quorum, Epoch: head.Epoch, Round: head.Round, Commit: head.Commit, CommitTime: head.Time.String(),
-		Position: head.Position, Final: head.Final, FinalTime: head.FinalTime.String(), Unfinal: uint64(head.Position - min(head.Final, head.Position)),
+		Quorum: vitals.Quorum, Epoch: head.Epoch, Round: head.Round, Commit: head.Commit, CommitTime: timeOrNull(head.Time),
+		Position: head.Position, Final: head.Final, FinalTime: timeOrNull(head.FinalTime), Unfinal: uint64(head.Position - min(head.Final, head.Position)),
 		Tips: vitals.Tips, Parked: vitals.Parked, Pending: vitals.Pending, Facts: viewFacts(vitals.Facts),
 	}
 	for _, p := range c.Node.Peers() {

@@ -27,8 +27,8 @@ type nodeView struct {
 	Commit          uint64          `json:"commit"`
 	Position        tangle.Position `json:"position"`
 	Final           tangle.Position `json:"final"`
-	FinalTime       string          `json:"finalTime"`
-	FinalAgeSeconds float64         `json:"finalAgeSeconds"`
+	FinalTime       *string         `json:"finalTime"` // null before anything is final
+	FinalAgeSeconds *float64        `json:"finalAgeSeconds"`
 	Peers           int             `json:"peers"`
 	Pending         int             `json:"pending"`
 	Quorum          bool            `json:"quorum"`
@@ -41,8 +41,11 @@ func (c *apiCall) nodeInfo() error {
 	v := nodeView{
 		Version: c.Config.Version, Network: c.Genesis.Network, NetworkID: c.Genesis.ID(), Member: c.Self, Name: me.Name,
 		Roles: append([]string{}, me.Roles...), Plugins: []string{}, Epoch: head.Epoch, Round: head.Round, Commit: head.Commit,
-		Position: head.Position, Final: head.Final, FinalTime: head.FinalTime.String(), FinalAgeSeconds: age(head.FinalTime),
-		Pending: vitals.Pending, Quorum: vitals.Quorum,
+		Position: head.Position, Final: head.Final, FinalTime: timeOrNull(head.FinalTime), Pending: vitals.Pending, Quorum: vitals.Quorum,
+	}
+	if head.FinalTime > 0 {
+		seconds := age(head.FinalTime)
+		v.FinalAgeSeconds = &seconds
 	}
 	for _, p := range c.Plugins {
 		v.Plugins = append(v.Plugins, p.Name)
@@ -55,7 +58,22 @@ func (c *apiCall) nodeInfo() error {
 	return c.json(http.StatusOK, v)
 }
 
-func age(t tangle.Time) float64 { return max(0, time.Since(t.Std()).Seconds()) }
+// age is in seconds; what has no time yet has no age either.
+func age(t tangle.Time) float64 {
+	if t == 0 {
+		return 0
+	}
+	return max(0, time.Since(t.Std()).Seconds())
+}
+
+// timeOrNull is a time as text; null if it has not come yet.
+func timeOrNull(t tangle.Time) *string {
+	if t == 0 {
+		return nil
+	}
+	text := t.String()
+	return &text
+}
 
 // memberOf is what genesis says of a key; just the key if it is no member's.
 func (a *api) memberOf(key tangle.Member) genesis.Member {
@@ -187,15 +205,23 @@ func (c *apiCall) health() error {
 // ready is GET /ready: fit to serve or not, and why.
 func (c *apiCall) ready() error {
 	v, head := c.Node.Vitals(), c.Node.Head()
-	final := age(head.FinalTime)
 	return c.report("ready", []receipt.Check{
 		checked("core", v.StepAge <= MaxStepAge, "the core has not stepped for "+v.StepAge.Round(time.Second).String()),
 		checked("synced", v.Synced, "this node is still catching up"),
 		checked("quorum", v.Quorum, "too few validators are connected to make anything final"),
-		checked("checkpoint", v.Idle || final <= MaxFinalAge.Seconds(), fmt.Sprintf("the newest certified checkpoint is %.0f s old", final)),
+		c.checkFinality(head, v.Idle),
 		checked("disk", !v.DiskLow, "the disk is nearly full"),
 		checked("clock", v.Skew.Abs() <= MaxSkew, "this clock is off by "+v.Skew.String()),
 	})
+}
+
+// checkFinality is about the newest checkpoint while entries wait; before the first one, about how long this node runs.
+func (c *apiCall) checkFinality(head Head, idle bool) receipt.Check {
+	what, old := "the newest certified checkpoint is %.0f s old", age(head.FinalTime)
+	if head.FinalTime == 0 {
+		what, old = "entries wait, and nothing is final yet after %.0f s", time.Since(c.opened).Seconds()
+	}
+	return checked("checkpoint", idle || old <= MaxFinalAge.Seconds(), fmt.Sprintf(what, old))
 }
 
 func checked(name string, ok bool, otherwise string) receipt.Check {

@@ -239,6 +239,14 @@ type troubled struct {
 	publish func([]plugins.Submission) (tangle.ID, []tangle.Hash, error)
 	wait    func(context.Context, []tangle.Hash) error
 	vitals  *Vitals
+	head    *Head
+}
+
+func (b troubled) Head() Head {
+	if b.head == nil {
+		return b.backend.Head()
+	}
+	return *b.head
 }
 
 func (b troubled) Publish(ctx context.Context, s []plugins.Submission) (tangle.ID, []tangle.Hash, error) {
@@ -495,6 +503,34 @@ func TestAsOf(t *testing.T) {
 	}
 	if code := n.call("GET", "/nowhere", "").code(t); code != "not_found" {
 		t.Error(code)
+	}
+}
+
+// TestNothingFinalYet: what has no time says so, and is not of 1970.
+func TestNothingFinalYet(t *testing.T) {
+	n := runNode(t, apiConfig())
+	n.api.Node = troubled{backend: n, head: &Head{}}
+	d := documented{document(t), t}
+	for _, r := range apiRoutes() {
+		if r.method != "GET" || r.streams() || strings.ContainsAny(r.path, ":*") || r.auth == authOperator || strings.HasPrefix(r.path, "/docs") {
+			continue
+		}
+		got := callDoor(n.api.operator, "GET", r.path, "")
+		if text := string(got.body); strings.Contains(text, "1970-01-01") || len(got.header["Weft-Time"]) > 0 {
+			t.Errorf("GET %s: %s with %v", r.path, clipText(got.body), got.header)
+		}
+		d.check(r, got)
+	}
+	if r := n.call("GET", "/api/v1/node", ""); !strings.Contains(string(r.body), `"finalTime":null,"finalAgeSeconds":null`) {
+		t.Errorf("node: %s", r.body)
+	}
+	n.api.Node = troubled{backend: n, head: &Head{}, vitals: &Vitals{Synced: true, Quorum: true}}
+	if r := n.call("GET", "/ready", ""); r.status != 200 {
+		t.Errorf("the first entry waits, for a moment only: HTTP %d %s", r.status, r.body)
+	}
+	n.api.opened = n.api.opened.Add(-MaxFinalAge - time.Second)
+	if r := n.call("GET", "/ready", ""); r.code(t) != "not_ready" || !strings.Contains(string(r.body), "nothing is final yet") {
+		t.Errorf("the first entry waits for long: %s", r.body)
 	}
 }
 

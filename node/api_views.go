@@ -174,7 +174,7 @@ func appendJSONBase64(b, raw []byte) []byte {
 type asOfView struct {
 	Position tangle.Position `json:"position"`
 	Final    tangle.Position `json:"final"`
-	Time     string          `json:"time"`
+	Time     *string         `json:"time"` // null before anything is final
 }
 
 // listView is one page of a list.
@@ -186,5 +186,5 @@ type listView[T any] struct {
 
 func (c *apiCall) asOf() asOfView {
 	head := c.Node.Head()
-	return asOfView{head.Position, head.Final, head.FinalTime.String()}
+	return asOfView{head.Position, head.Final, timeOrNull(head.FinalTime)}
 }

@@ -205,7 +205,7 @@ func (d *doctor) checkFolder() {
 
 func (d *doctor) checkDisk() {
 	const bad, tight = 256 << 20, 2 << 30 // bytes
-	free, known := freeBytes(d.dir)
+	free, known := store.FreeBytes(d.dir)
 	switch {
 	case !known:
 		d.note("disk", verdictSkip, "", "this system does not say how much is free")
@@ -217,6 +217,11 @@ func (d *doctor) checkDisk() {
 		d.note("disk", verdictGood, "", "%d GiB free", free>>30)
 	}
 }
+
+// damagedStore is what to do about a store that cannot be used. An empty one is no way out: a key that has signed must not
+// sign again without the record of what it signed (docs/operations.md).
+const damagedStore = "check the disk; put the newest copy of store/ back only if the node has not run since it was made; " +
+	"never start this key on an empty or older store"
 
 // checkStore opens the store if no node has it.
 func (d *doctor) checkStore() {
@@ -238,7 +243,7 @@ func (d *doctor) checkStore() {
 	case errors.Is(err, store.ErrNewerSchema):
 		d.note("store", verdictBad, "run the newer program again", "%s", err)
 	case err != nil:
-		d.note("store", verdictBad, "restore it, or let the node fetch everything anew into an empty folder with the same key", "%s", err)
+		d.note("store", verdictBad, damagedStore, "%s", err)
 	default:
 		d.readStore(disk)
 	}
@@ -263,12 +268,12 @@ func (d *doctor) readStore(disk store.Store) {
 	}
 	record, err := node.OpenLedger(d.genesis, disk).Checkpoint(size)
 	if err != nil {
-		d.note("store", verdictBad, "restore it, or let the node fetch everything anew into an empty folder with the same key", "checkpoint of size %d: %s", size, err)
+		d.note("store", verdictBad, damagedStore, "checkpoint of size %d: %s", size, err)
 		return
 	}
 	checkpoint, err := receipt.ParseCheckpoint(record.Text())
 	if err != nil {
-		d.note("store", verdictBad, "restore it", "checkpoint of size %d: %s", size, err)
+		d.note("store", verdictBad, damagedStore, "checkpoint of size %d: %s", size, err)
 		return
 	}
 	d.note("store", verdictGood, "", "%d positions are final, the last at %s", size, checkpoint.Time)
@@ -347,12 +352,12 @@ func (d *doctor) checkProgress(ctx context.Context, c *client.Client, facts clie
 	switch {
 	case !facts.Quorum:
 		d.note("progress", verdictBad, "see 'weft peers': bring members back or mend the way to them", "no quorum: too few validators are reachable")
-	case facts.Final == 0:
+	case facts.FinalAge == nil:
 		d.note("progress", verdictGood, "", "nothing is on the ledger yet")
-	case facts.FinalAge > old:
-		d.note("progress", verdictBad, "see 'weft peers' and the node's log", "the last checkpoint is %.0f s old", facts.FinalAge)
+	case *facts.FinalAge > old:
+		d.note("progress", verdictBad, "see 'weft peers' and the node's log", "the last checkpoint is %.0f s old", *facts.FinalAge)
 	default:
-		d.note("progress", verdictGood, "", "the last checkpoint is %.0f s old", facts.FinalAge)
+		d.note("progress", verdictGood, "", "the last checkpoint is %.0f s old", *facts.FinalAge)
 	}
 	ready, err := c.Ready(ctx)
 	if err != nil {

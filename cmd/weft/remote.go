@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -62,15 +61,10 @@ type progress struct {
 }
 
 func (s *shell) progress() *progress {
-	if f, ok := s.err.(*os.File); ok && !s.json && isTerminal(f) {
-		return &progress{out: f}
+	if !s.json && onTerminal(s.err) {
+		return &progress{out: s.err}
 	}
 	return &progress{}
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
 // show writes the line, at most a few times a second.

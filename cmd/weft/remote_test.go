@@ -341,3 +341,14 @@ func TestPumpSpeaksHTTP(t *testing.T) {
 		t.Errorf("%d different entries, want 9", len(seen))
 	}
 }
+
+func TestTerminals(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if onTerminal(null) || onTerminal(&strings.Builder{}) {
+		t.Error("what nobody looks at is taken for a terminal")
+	}
+}

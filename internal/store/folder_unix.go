@@ -27,7 +27,7 @@ func FreeBytes(dir string) (uint64, bool) {
 
 func checkFreeSpace(dir string) error {
 	if free, known := FreeBytes(dir); known && free < minFreeBytes {
-		return fmt.Errorf("%w: %d MiB free for %s, %d needed", ErrDiskFull, free>>20, dir, minFreeBytes>>20)
+		return fmt.Errorf("%w: %d MiB free for %s, %d needed: make room and start again", ErrDiskFull, free>>20, dir, minFreeBytes>>20)
 	}
 	return nil
 }
