@@ -30,6 +30,7 @@ import (
 //	progress 2s             says whether commits come in that time
 //	pace 2s                 says whether rounds in that time come at full speed, slower, or idle
 //	level                   says who is behind in commits
+//	slots 3-9               says what became of these rounds
 //	parked                  says who has parked messages
 //	check                   all oracles, with the slow reference
 func Script(text string) string {
@@ -150,6 +151,8 @@ func (s *script) question(words []string) error {
 		s.level()
 	case "parked":
 		s.parked()
+	case "slots":
+		return s.slots(words[1])
 	case "check":
 		w.oracles.audit()
 		if w.violation == nil {
@@ -348,4 +351,27 @@ func (s *script) parked() {
 	if none {
 		s.say("nothing parked")
 	}
+}
+
+// slots says for each round whose witness was committed, and whether an earlier commit had ordered it as a tip.
+func (s *script) slots(span string) error {
+	var low, high tangle.Round
+	if _, err := fmt.Sscanf(span, "%d-%d", &low, &high); err != nil {
+		return err
+	}
+	o := s.world.oracles
+	for r := low; r <= high; r++ {
+		state := "not committed"
+		for _, c := range o.commits {
+			switch {
+			case c.Round != r:
+			case o.placed[c.Leader] < c.Index:
+				state = fmt.Sprintf("n%d, ordered before", s.world.indexOf(o.messages[c.Leader].Header.Author))
+			default:
+				state = fmt.Sprintf("n%d", s.world.indexOf(o.messages[c.Leader].Header.Author))
+			}
+		}
+		s.say("round %d: %s", r, state)
+	}
+	return nil
 }
