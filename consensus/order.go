@@ -38,7 +38,9 @@ func roots(c orderConfig) []*tangle.Vertex {
 	}
 	var found []root
 	for _, v := range coneWitnesses(c) {
-		found = append(found, root{v, sha256.Sum256(append(c.leader.ID[:len(c.leader.ID):len(c.leader.ID)], v.ID[:]...))})
+		if v != c.leader {
+			found = append(found, root{v, sha256.Sum256(append(c.leader.ID[:len(c.leader.ID):len(c.leader.ID)], v.ID[:]...))})
+		}
 	}
 	slices.SortFunc(found, func(a, b root) int {
 		return cmp.Or(cmp.Compare(a.vertex.Header.Witness.Round, b.vertex.Header.Witness.Round), bytes.Compare(a.key[:], b.key[:]))
@@ -47,7 +49,7 @@ func roots(c orderConfig) []*tangle.Vertex {
 		round  tangle.Round
 		author tangle.Member
 	}
-	taken := map[slot]bool{}
+	taken := map[slot]bool{{c.leader.Header.Witness.Round, c.leader.Header.Author}: true}
 	var list []*tangle.Vertex
 	for _, r := range found {
 		s := slot{r.vertex.Header.Witness.Round, r.vertex.Header.Author}
@@ -56,7 +58,7 @@ func roots(c orderConfig) []*tangle.Vertex {
 			list = append(list, r.vertex)
 		}
 	}
-	return list
+	return append(list, c.leader)
 }
 
 func coneWitnesses(c orderConfig) (found []*tangle.Vertex) {

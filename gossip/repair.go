@@ -17,6 +17,10 @@ type Repair struct {
 	wants map[tangle.ID]*want
 	asked map[tangle.Member]askedRange // by author
 	catch catchUp
+
+	commit uint64      // last own commit
+	moved  tangle.Time // when it was first seen
+	due    tangle.Time // when some want is due; 0: none
 }
 
 // RepairPace holds the waiting times of repair.
@@ -58,6 +62,7 @@ type want struct {
 	holders []tangle.Member
 	due     tangle.Time
 	wait    time.Duration
+	asked   int // holders asked so far
 	turn    int // how often it was asked for
 }
 
@@ -89,7 +94,7 @@ func (r *Repair) Connected(m tangle.Member) {
 func (r *Repair) Disconnected(m tangle.Member) {
 	delete(r.peers, m)
 	if r.catch.peer == m {
-		r.catch.on = false
+		r.catch.on, r.catch.since = false, 0
 	}
 }
 
@@ -116,14 +121,22 @@ func (r *Repair) Missing(now tangle.Time, ids []tangle.ID, from tangle.Member) {
 			}
 			w = &want{due: now.Add(r.pace.FirstAsk), wait: r.pace.AskAgain}
 			r.wants[id] = w
+			r.dueAt(w.due)
 		}
 		if r.peers[from] == nil || slices.Contains(w.holders, from) {
 			continue
 		}
 		w.holders = append(w.holders, from)
-		if w.turn > 0 && w.turn < len(w.holders) { // those asked before may be lying: this one is worth asking at once
+		if w.turn > 0 { // nobody asked before has it: this one does
 			w.due = min(w.due, now)
+			r.dueAt(w.due)
 		}
+	}
+}
+
+func (r *Repair) dueAt(t tangle.Time) {
+	if r.due == 0 || t < r.due {
+		r.due = t
 	}
 }
 
@@ -164,9 +177,14 @@ func (r *Repair) mayAsk(now tangle.Time, author tangle.Member, from uint64) bool
 // Tick returns what is due to be asked for: wanted messages, and the next range of commits if a peer is far ahead.
 // missing are the parents that are unknown now, ascending.
 func (r *Repair) Tick(now tangle.Time, missing []tangle.ID, mine Heads) (asks []Envelope) {
-	if ask, behind := r.catchUp(now, mine); behind {
-		clear(r.wants)
-		return ask
+	if mine.Commit > r.commit || r.moved == 0 {
+		r.commit, r.moved = mine.Commit, now
+	}
+	asks, behind := r.catchUp(now, mine)
+	if behind && !r.stuck(now) {
+		clear(r.wants) // the ranges bring them
+		r.due = 0
+		return asks
 	}
 	r.prune(missing)
 	byPeer := map[tangle.Member][]tangle.ID{}
@@ -181,7 +199,7 @@ func (r *Repair) Tick(now tangle.Time, missing []tangle.ID, mine Heads) (asks []
 		}
 		if to, ok := r.choose(w); ok && len(byPeer[to]) < MaxWant {
 			byPeer[to] = append(byPeer[to], id)
-			if w.turn++; w.turn < len(w.holders) {
+			if w.turn++; w.asked < len(w.holders) {
 				w.due = now.Add(2 * r.pace.FirstAsk)
 			} else {
 				w.due, w.wait = now.Add(w.wait), min(2*w.wait, r.pace.MaxRetry)
@@ -193,6 +211,10 @@ func (r *Repair) Tick(now tangle.Time, missing []tangle.ID, mine Heads) (asks []
 			asks = append(asks, Envelope{To: m, Lane: LaneWitness, Frame: Frame{Want: ids}})
 		}
 	}
+	r.due = 0
+	for _, w := range r.wants {
+		r.dueAt(w.due)
+	}
 	return asks
 }
 
@@ -201,17 +223,26 @@ func (r *Repair) Due() (due tangle.Time) {
 	if len(r.peers) == 0 {
 		return 0
 	}
-	for _, w := range r.wants {
-		if due == 0 || w.due < due {
-			due = w.due
-		}
-	}
+	due = r.due
 	if r.catch.on {
 		if t := r.catch.since.Add(r.pace.Timeout); due == 0 || t < due {
 			due = t
 		}
 	}
 	return due
+}
+
+// Farthest is the highest commit that more peers claim than may lie.
+func (r *Repair) Farthest() uint64 {
+	var claims []uint64
+	for _, p := range r.peers {
+		claims = append(claims, p.heads.Commit)
+	}
+	slices.Sort(claims)
+	if i := len(claims) - 1 - min(r.pace.Liars, len(claims)-1); len(claims) > 0 {
+		return claims[i]
+	}
+	return 0
 }
 
 // CatchingUp says whether whole commits are being fetched.
@@ -241,29 +272,37 @@ func (r *Repair) Spend(now tangle.Time, m tangle.Member, size int) bool {
 	return true
 }
 
+// stuck says whether no commit has been executed for so long that no answer can be relied on: frames of it were lost, a
+// message stands on one that was never committed, or a peer lied about its answer.
+func (r *Repair) stuck(now tangle.Time) bool { return now >= r.moved.Add(r.pace.Timeout) }
+
 // catchUp asks a peer that is far ahead for commits, one range at a time. A peer that does not answer in time, or whose
 // answers lead nowhere, loses its turn.
 func (r *Repair) catchUp(now tangle.Time, mine Heads) (asks []Envelope, behind bool) {
 	ahead := r.ahead(mine.Commit + r.pace.BehindBy)
-	waiting := r.catch.on && now < r.catch.since.Add(r.pace.Timeout)
+	stuck := r.stuck(now)
+	waiting := (r.catch.on || stuck) && now < r.catch.since.Add(r.pace.Timeout)
 	if len(ahead) == 0 {
 		if !waiting {
 			r.catch = catchUp{turn: r.catch.turn}
 		}
-		return nil, waiting
+		return nil, waiting && r.catch.on
 	}
 	if waiting {
 		return nil, true
 	}
-	if r.catch.on {
+	if r.catch.on || stuck {
 		r.catch.turn++
 	}
 	to := ahead[r.catch.turn%len(ahead)]
-	from, last := max(mine.Commit, min(r.catch.upto, mine.Commit+MaxAhead))+1, r.peers[to].heads.Commit
-	if from > last {
+	from, last := max(mine.Commit, r.catch.upto)+1, r.peers[to].heads.Commit
+	switch {
+	case stuck:
 		from = mine.Commit + 1
+	case from > last || from > mine.Commit+MaxAhead:
+		return nil, true // enough is here: it is executed first
 	}
-	r.catch = catchUp{peer: to, since: now, upto: r.catch.upto, on: true, turn: r.catch.turn}
+	r.catch = catchUp{peer: to, since: now, upto: from - 1, on: true, turn: r.catch.turn}
 	return []Envelope{{To: to, Lane: LaneBulk, Frame: Frame{Range: &Range{From: from, To: min(last, from+MaxRange-1)}}}}, true
 }
 
@@ -284,9 +323,6 @@ func (r *Repair) ahead(commit uint64) (list []tangle.Member) {
 const MaxAhead = 256
 
 func (r *Repair) prune(missing []tangle.ID) {
-	if len(r.wants) <= len(missing) {
-		return
-	}
 	for id := range r.wants {
 		_, still := slices.BinarySearchFunc(missing, id, func(a, b tangle.ID) int { return bytes.Compare(a[:], b[:]) })
 		if !still {
@@ -295,15 +331,18 @@ func (r *Repair) prune(missing []tangle.ID) {
 	}
 }
 
-// choose picks the peer to ask: the holders in turn, then all peers, and so on.
+// choose picks the peer to ask: each holder once, then all peers in turn.
 func (r *Repair) choose(w *want) (tangle.Member, bool) {
-	list := append(slices.Clone(w.holders), r.Peers()...)
-	for i := range list {
-		if m := list[(w.turn+i)%len(list)]; r.peers[m] != nil {
-			return m, true
+	for w.asked < len(w.holders) {
+		if w.asked++; r.peers[w.holders[w.asked-1]] != nil {
+			return w.holders[w.asked-1], true
 		}
 	}
-	return tangle.Member{}, false
+	peers := r.Peers()
+	if len(peers) == 0 {
+		return tangle.Member{}, false
+	}
+	return peers[w.turn%len(peers)], true
 }
 
 func seqOf(h Heads, m tangle.Member) tangle.Seq {

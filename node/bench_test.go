@@ -34,7 +34,7 @@ func BenchmarkFourNodes(b *testing.B) {
 					list[i] = plugins.Submission{Kind: tangle.KindData, Data: data}
 				}
 				_, hashes, err := n.Publish(ctx, list)
-				if r := plugins.Rejected(err); r != nil && r.Code == "busy" || r != nil && r.Code == "not_ready" {
+				if r := plugins.Rejected(err); r != nil && r.Code == "busy" || r != nil && r.Code == "no_quorum" {
 					busy.Add(1)
 					left.Add(batch)
 					<-n.Changed()
@@ -54,4 +54,7 @@ func BenchmarkFourNodes(b *testing.B) {
 	b.ReportMetric(float64(h.Commit), "commits")
 	b.ReportMetric(float64(h.Final), "messages")
 	b.ReportMetric(float64(busy.Load()), "busy")
+	c := &nodes[0].counters
+	b.ReportMetric(float64(c.stepNanos.Load())/1e6/float64(c.steps.Load()), "ms/step")
+	b.ReportMetric(float64(c.steps.Load()), "steps")
 }

@@ -78,7 +78,7 @@ func publish(t testing.TB, n *Node, text string) tangle.Hash {
 		if err == nil {
 			return hashes[0]
 		}
-		if r := plugins.Rejected(err); r == nil || r.Code != "not_ready" {
+		if r := plugins.Rejected(err); r == nil || r.Code != "no_quorum" {
 			t.Fatal(err)
 		}
 		select {

@@ -83,11 +83,8 @@ func (s *step) executeCommit(c *consensus.Commit) error {
 			return err
 		}
 	}
-	for _, v := range c.Expired {
-		s.expire(v, c)
-	}
-	if c.Index%sweepEvery == 0 {
-		s.sweepExpired(c)
+	if len(c.Expired) > 0 || c.Index%sweepEvery == 0 {
+		s.sweepExpired(c) // what was reached, what is below it, and what was never reached
 	}
 	s.persistCommit(c, first)
 	s.progress = s.now
@@ -224,12 +221,13 @@ func (s *step) logHashes(indexes []int64) ([]tlog.Hash, error) {
 	return out, nil
 }
 
-// sweepEvery is how many commits lie between looks for messages that fell below the horizon without being reached.
-const sweepEvery = 256
+// sweepEvery is how many commits lie between looks for messages that fell below the horizon, if none is reached meanwhile.
+const sweepEvery = 64
 
 // sweepExpired settles what no later commit can order any more: the horizon never goes back.
 func (s *step) sweepExpired(c *consensus.Commit) {
 	horizon := c.Time.Add(-s.config.Genesis.Consensus.Horizon())
+	s.graph.ForgetParked(horizon)
 	for _, v := range s.graph.All() {
 		if v.Header.Time >= horizon {
 			continue

@@ -81,7 +81,11 @@ func (s *step) takeHeads(from tangle.Member, h gossip.Heads) {
 		s.out.Faults = append(s.out.Faults, Fault{from, "heads of another network"})
 		return
 	}
-	if slices.Contains(s.committee, from) && !s.claimsMore(h) {
+	h.Authors = slices.DeleteFunc(h.Authors, func(a gossip.AuthorHead) bool {
+		_, member := s.members[a.Author]
+		return !member
+	})
+	if slices.Contains(s.committee, from) && (!s.claimsMore(h) || s.config.Twin) {
 		s.heard[from] = true
 	}
 	s.out.Send = append(s.out.Send, s.repair.TakeHeads(s.now, from, h, s.headsFrame())...)
@@ -97,7 +101,7 @@ func (s *step) claimsMore(h gossip.Heads) bool {
 
 // repairAndHeads asks for what is missing, and sends heads when they are due or when nothing moves although it should.
 func (s *step) repairAndHeads() {
-	if s.graph.ParkedLen() > 0 || s.repair.Due() != 0 || s.now >= s.nextHeads {
+	if due := s.repair.Due(); due != 0 && due <= s.now || s.now >= s.nextHeads {
 		s.out.Send = append(s.out.Send, s.repair.Tick(s.now, s.graph.Missing(), gossip.Heads{Commit: s.engine.State().Index})...)
 	}
 	s.wakeAt(s.repair.Due())

@@ -45,6 +45,9 @@ func NewCore(config CoreConfig, now tangle.Time) (*Core, error) {
 	for _, m := range g.Members {
 		c.members[m.Key] = m
 	}
+	if slices.Contains(c.committee, c.self) {
+		c.voice = 1
+	}
 	if _, ok := c.members[c.self]; !ok {
 		return nil, fmt.Errorf("the key %s is not a member of network %q", c.self.Short(), g.Network)
 	}

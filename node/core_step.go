@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -83,6 +84,7 @@ type Core struct {
 
 	now       tangle.Time
 	own       ownRecord
+	voice     int                          // 1 for a validator: its own part of a quorum
 	heads     map[tangle.Member]tangle.Seq // highest attached seq per author
 	checks    map[tangle.ID][]Checked
 	unsettled int // attached class-0 messages that are neither ordered nor expired
@@ -215,7 +217,7 @@ func (s *step) offer(m *tangle.Message, from tangle.Member, checks []Checked) {
 		return
 	}
 	if checks != nil && !s.known(m.ID) {
-		s.checks[m.ID] = checks
+		s.keepChecks(m.ID, checks)
 	}
 	added := s.graph.Add(m)
 	s.repair.Missing(s.now, added.Missing, from)
@@ -228,10 +230,22 @@ func (s *step) offer(m *tangle.Message, from tangle.Member, checks []Checked) {
 	s.attached(added.Attached)
 }
 
+// keepChecks remembers what the pool found until the message is ordered. Parked messages can be forgotten; then so are
+// their checks, and if they come again without, Core makes them itself.
+func (s *step) keepChecks(id tangle.ID, checks []Checked) {
+	if len(s.checks) > s.graph.Len()+s.graph.ParkedLen()+tangle.MaxParked {
+		maps.DeleteFunc(s.checks, func(id tangle.ID, _ []Checked) bool { return !s.known(id) })
+	}
+	s.checks[id] = checks
+}
+
 func (s *step) known(id tangle.ID) bool { return s.graph.Has(id) || s.graph.Parked(id) }
 
 func (s *step) hold(h heldMessage) {
 	if len(s.held) >= MaxHeld {
+		return
+	}
+	if slices.ContainsFunc(s.held, func(o heldMessage) bool { return o.message.ID == h.message.ID }) {
 		return
 	}
 	i, _ := slices.BinarySearchFunc(s.held, h.message.Header.Time, func(a heldMessage, t tangle.Time) int {
@@ -317,11 +331,9 @@ func (s *step) witness() (bool, error) {
 	return true, s.addOwn(m)
 }
 
-// maySign guards a fresh folder: it signs nothing before a quorum has told what it knows of this key, so that a lost
-// folder is noticed before it leads to equivocation.
-func (s *step) maySign() bool {
-	return s.own.Seq > 0 || len(s.heard)+1 >= consensus.Quorum(len(s.committee))
-}
+// maySign guards against a lost or restored folder: after a start nothing is signed before a quorum has told what it holds
+// of this key, so that messages which the folder does not know are noticed before they are contradicted.
+func (s *step) maySign() bool { return len(s.heard)+s.voice >= consensus.Quorum(len(s.committee)) }
 
 // seal signs a message. Its parents are the ancestors and all tips for a witness, chosen tips otherwise.
 func (s *step) seal(h tangle.Header, entries []tangle.Entry, ancestors []*tangle.Vertex) (*tangle.Message, error) {
@@ -456,7 +468,7 @@ type CoreStatus struct {
 	Idle       bool
 	Quorum     bool
 	CatchingUp bool
-	Behind     uint64 // commits behind the farthest peer
+	Behind     uint64 // commits behind what more peers claim than may lie
 }
 
 // Status is cheap; only the goroutine that owns the Core may call it.
@@ -466,10 +478,8 @@ func (c *Core) Status() CoreStatus {
 		Tips: c.graph.Tips(), Attached: c.graph.Len(), Unordered: c.unsettled, Parked: c.graph.ParkedLen(),
 		Held: len(c.held), Pending: c.pending.count, Idle: !c.busy(), Quorum: c.quorum, CatchingUp: c.repair.CatchingUp(),
 	}
-	for _, m := range c.repair.Peers() {
-		if h, ok := c.repair.Heads(m); ok && h.Commit > st.Commit+st.Behind {
-			st.Behind = h.Commit - st.Commit
-		}
+	if far := c.repair.Farthest(); far > st.Commit {
+		st.Behind = far - st.Commit
 	}
 	return st
 }

@@ -57,7 +57,7 @@ func (s *step) admit(sub *Submission) (code, detail string) {
 	case len(sub.Entries) == 0:
 		return "bad_value", "no entries"
 	case !s.maySign():
-		return "not_ready", "this node has not heard from a quorum since it started on an empty folder"
+		return "no_quorum", "this node has not heard from a quorum since it started"
 	case s.pending.count+len(sub.Entries) > t.MaxPendingEntries || s.pending.bytes > t.MaxPendingBytes:
 		return "busy", fmt.Sprintf("%d entries of this node wait to be ordered", s.pending.count)
 	}

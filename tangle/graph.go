@@ -309,6 +309,15 @@ func (g *Graph) forget(id ID) {
 	}
 }
 
+// ForgetParked drops the parked messages older than t: they can never have an effect.
+func (g *Graph) ForgetParked(t Time) {
+	for _, id := range slices.Clone(g.queue) {
+		if p := g.parked[id]; p != nil && p.message.Header.Time < t {
+			g.forget(id)
+		}
+	}
+}
+
 func (g *Graph) unpark(id ID) {
 	g.size -= g.parked[id].message.Size()
 	delete(g.parked, id)

@@ -369,7 +369,7 @@ func (r *reference) order(leader *tangle.Message, last tangle.Round, time tangle
 	return messages
 }
 
-// roots are the cone's witnesses above the GC round, by round and hash, one per slot.
+// roots are the cone's witnesses above the GC round, by round and hash, one per slot; the leader is the last.
 func (r *reference) roots(leader *tangle.Message, cone map[tangle.ID]bool, last tangle.Round) (roots []tangle.ID) {
 	gc := int(last) - int(r.o.world.genesis.Consensus.GCRounds)
 	var list []*tangle.Message
@@ -389,7 +389,7 @@ func (r *reference) roots(leader *tangle.Message, cone map[tangle.ID]bool, last 
 		}
 		return bytes.Compare(key(a), key(b)) < 0
 	})
-	taken := map[slotOfRound]bool{}
+	taken := map[slotOfRound]bool{{leader.Header.Author, leader.Header.Witness.Round}: true}
 	for _, m := range list {
 		slot := slotOfRound{m.Header.Author, m.Header.Witness.Round}
 		if !taken[slot] {
@@ -397,7 +397,7 @@ func (r *reference) roots(leader *tangle.Message, cone map[tangle.ID]bool, last 
 			roots = append(roots, m.ID)
 		}
 	}
-	return roots
+	return append(roots, leader.ID)
 }
 
 // walk lists the cone below id, parents first.

