@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -164,7 +165,7 @@ func (c *apiCall) checkQuery() error {
 	}
 	for name, values := range c.query {
 		if !slices.Contains(c.route.query, name) {
-			return refuse("bad_parameter", "no parameter %.60q here; known are: %s.", name, strings.Join(c.route.query, ", "))
+			return refuse("bad_parameter", "no parameter %.60q here; known are: %s", name, cmp.Or(strings.Join(c.route.query, ", "), "none"))
 		}
 		if len(values) > 1 {
 			return refuse("bad_parameter", "parameter %q twice", name)

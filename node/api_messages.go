@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -93,9 +94,13 @@ func (c *apiCall) answerMessages(ids []tangle.ID) error {
 	var views []messageView
 	for _, id := range rest {
 		m, settled, err := c.Node.Message(id)
-		if err == nil {
-			views = append(views, viewMessage(m, settled))
+		if errors.Is(err, ErrUnknown) {
+			continue
 		}
+		if err != nil {
+			return err
+		}
+		views = append(views, viewMessage(m, settled))
 	}
 	return c.json(http.StatusOK, listOf(c, views, next))
 }
@@ -180,8 +185,11 @@ func (f entryFilter) takesMessage(m *tangle.Message) bool {
 	return f.takesAuthor(m) && (f.whichever || slices.ContainsFunc(m.Entries, f.takes))
 }
 
-// MaxScan bounds the messages looked at for one page. A filter that matches less gives a shorter page, with a cursor.
-const MaxScan = 5000
+// The bounds of one page beside its limit; what reaches them is shorter, with a cursor. A message has up to hundreds of entries.
+const (
+	MaxScan        = 5000 // messages looked at
+	MaxPageEntries = 5000 // entries told of, give or take a message
+)
 
 // messages is GET /messages: ordered messages by position, in [from, to).
 func (c *apiCall) messages() error {
@@ -198,8 +206,8 @@ func (c *apiCall) messages() error {
 		return err
 	}
 	views := []messageView{}
-	scanned := 0
-	for ; at != end && len(views) < p.limit && scanned < MaxScan; scanned++ {
+	entries := 0
+	for scanned := 0; at != end && len(views) < p.limit && entries < MaxPageEntries && scanned < MaxScan; scanned++ {
 		position := at
 		if p.down {
 			position--
@@ -210,6 +218,7 @@ func (c *apiCall) messages() error {
 		}
 		if filter.takesMessage(m) {
 			views = append(views, viewMessage(m, settled))
+			entries += len(m.Entries)
 		}
 		at = position + 1
 		if p.down {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -599,6 +600,43 @@ func TestPages(t *testing.T) {
 	}
 	if code := n.call("GET", "/api/v1/commits?cursor="+next, "").code(t); code != "bad_cursor" {
 		t.Errorf("cursor of another list: %s", code)
+	}
+}
+
+// TestPagesOfFullMessages: a message may have a thousand entries, and a page must not have two hundred of those.
+func TestPagesOfFullMessages(t *testing.T) {
+	n := runNode(t, apiConfig())
+	full := n.config.Genesis.Limits.MaxEntries
+	for range MaxPageEntries/full + 3 {
+		if _, hashes, err := n.Publish(t.Context(), slices.Repeat([]plugins.Submission{dataSubmission("x")}, full)); err != nil {
+			t.Fatal(err)
+		} else if err := n.WaitFinal(t.Context(), hashes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, order := range []string{"asc", "desc"} {
+		entries, messages, pages := 0, 0, 0
+		for path := "/api/v1/messages?limit=200&order=" + order; path != ""; pages++ {
+			var l struct {
+				Items []struct{ Entries []struct{} }
+				Next  *string
+			}
+			n.call("GET", path, "").into(t, 200, &l)
+			inPage := 0
+			for _, m := range l.Items {
+				inPage += len(m.Entries)
+			}
+			if inPage > MaxPageEntries+full {
+				t.Errorf("%d entries in a page", inPage)
+			}
+			entries, messages, path = entries+inPage, messages+len(l.Items), ""
+			if l.Next != nil {
+				path = "/api/v1/messages?limit=200&order=" + order + "&cursor=" + *l.Next
+			}
+		}
+		if want := (MaxPageEntries/full + 3) * full; entries != want || messages != int(n.Head().Position) || pages < 2 {
+			t.Errorf("%s: %d entries in %d messages on %d pages, want %d entries", order, entries, messages, pages, want)
+		}
 	}
 }
 
