@@ -90,11 +90,7 @@ they are. Load generator and nodes share this machine's cores.`,
 		Args:      cobra.OnlyValidArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			b.fixed = c.Flags().Changed("duration")
-			api := ""
-			if c.Flags().Changed("api") {
-				api = s.api
-			}
-			return b.run(c.Context(), args, api)
+			return b.run(c.Context(), args, s.api)
 		},
 	}
 	f := c.Flags()
@@ -224,7 +220,7 @@ func (b *bench) open(ctx context.Context, api string) error {
 func (b *bench) openRunning(ctx context.Context, api string) error {
 	b.clients, b.targets = nil, nil
 	for part := range strings.SplitSeq(api, ",") {
-		base, err := apiURL(part)
+		base, err := apiURL("--api", part)
 		if err != nil {
 			return err
 		}

@@ -57,16 +57,22 @@ func newKeyNewCommand(s *shell) *cobra.Command {
 func newKeyShowCommand(s *shell) *cobra.Command {
 	var passphraseFile string
 	c := &cobra.Command{
-		Use:     "show FILE",
-		Short:   "print the public half of a key",
-		Example: "  weft key show weft/node.key",
-		Args:    cobra.ExactArgs(1),
+		Use:     "show [FILE]",
+		Short:   "print the public half of a key: of a file, or with --dir of a node",
+		Example: "  weft key show weft/node.key\n  weft key show --dir weft",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := config.ReadKey(args[0], func() (string, error) { return s.readPassphrase(passphraseFile) })
+			file := config.Dir(s.dir).Key()
+			if len(args) > 0 {
+				file = args[0]
+			} else if s.dir == "" {
+				return usage("which key? Name its file, or a data folder with --dir")
+			}
+			key, err := config.ReadKey(file, func() (string, error) { return s.readPassphrase(passphraseFile) })
 			if err != nil {
 				return needPassphrase(err)
 			}
-			return s.showKey(args[0], config.MemberOf(key).String())
+			return s.showKey(file, config.MemberOf(key).String())
 		},
 	}
 	c.Flags().StringVar(&passphraseFile, "passphrase-file", os.Getenv("WEFT_PASSPHRASE_FILE"), "file with the key's passphrase (- for standard input); also WEFT_PASSPHRASE_FILE")

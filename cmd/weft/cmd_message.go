@@ -148,7 +148,8 @@ func (s *shell) showMessage(m client.Message) error {
 	}
 	rows = append(rows, []string{"entries", strconv.Itoa(len(m.Entries))})
 	for _, e := range m.Entries {
-		rows = append(rows, []string{"", fmt.Sprintf("%s  %s, %d bytes %s", e.EntryHash, e.Kind, e.Size, statusWords("", e.Outcome, e.Code))})
+		words := strings.TrimSuffix(fmt.Sprintf("%s, %d bytes, %s", e.Kind, e.Size, statusWords("", e.Outcome, e.Code)), ", ")
+		rows = append(rows, []string{"", e.EntryHash.String() + "  " + words})
 	}
 	s.table(rows)
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,8 @@ type shell struct {
 	socket    string // --socket: path of a node's operator socket
 	dir       string // --dir: a node's data folder on this machine
 	tokenFile string // --token-file: file with the operator's token or an API key
+
+	dirGiven bool // dir comes from the flag, not from the environment
 }
 
 // run is main without the process: it returns the exit code.
@@ -82,10 +85,13 @@ Start here:
 	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
 	flags.BoolVar(&s.json, "json", false, "print JSON for programs instead of text for people")
-	flags.StringVar(&s.api, "api", os.Getenv("WEFT_API"), "URL of the node to talk to; also WEFT_API (default http://127.0.0.1:8080)")
+	flags.StringVar(&s.api, "api", "", "URL of the node to talk to; also WEFT_API (default http://127.0.0.1:8080)")
 	flags.StringVar(&s.socket, "socket", "", "operator socket of the node to talk to")
 	flags.StringVar(&s.dir, "dir", os.Getenv("WEFT_DIR"), "data folder of a node on this machine; also WEFT_DIR")
 	flags.StringVar(&s.tokenFile, "token-file", os.Getenv("WEFT_TOKEN_FILE"), "file with an operator token or API key; also WEFT_TOKEN_FILE")
+	root.PersistentPreRun = func(*cobra.Command, []string) { s.dirGiven = flags.Changed("dir") }
+	root.Version = version().Version
+	root.SetVersionTemplate("weft {{.Version}}\n")
 	root.AddCommand(commands(s)...)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage("%s\nSee '%s --help'.", err, c.CommandPath()) })
 	checkArgs(root)
@@ -200,16 +206,19 @@ const MaxTokenBytes = 4 << 10
 // defaultAPI is where a node listens unless node.json says otherwise.
 const defaultAPI = "http://127.0.0.1:8080"
 
-// endpoint resolves the shared flags: --socket before --api before --dir before the default.
+// endpoint resolves the shared flags: --socket before --api before --dir, then the environment in the same order, then the
+// default.
 func (s *shell) endpoint() (endpoint, error) {
-	e := endpoint{URL: defaultAPI}
+	var e endpoint
 	var err error
 	switch {
 	case s.socket != "":
 		e.URL, e.Socket = "http://localhost", s.socket
 	case s.api != "":
-		e.URL, err = apiURL(s.api)
-	case s.dir != "":
+		e.URL, err = apiURL("--api", s.api)
+	case s.dir == "" || (!s.dirGiven && os.Getenv("WEFT_API") != ""):
+		e.URL, err = apiURL("WEFT_API", cmp.Or(os.Getenv("WEFT_API"), defaultAPI))
+	default:
 		e, err = dirEndpoint(s.dir)
 	}
 	if err == nil && s.tokenFile != "" {
@@ -218,12 +227,12 @@ func (s *shell) endpoint() (endpoint, error) {
 	return e, err
 }
 
-func apiURL(s string) (string, error) {
+func apiURL(from, s string) (string, error) {
 	if !strings.Contains(s, "://") {
 		s = "http://" + s
 	}
 	if !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
-		return "", usage("--api %s: want http:// or https://", s)
+		return "", usage("%s %s: want http:// or https://", from, s)
 	}
 	return strings.TrimRight(s, "/"), nil
 }
