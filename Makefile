@@ -21,12 +21,13 @@ demo: build ## four validators, a real log, a killed node, a receipt
 test: ## all tests, with $(SEEDS) simulated networks of each size
 	$(GO) test -timeout 10m ./...
 
-check: lint race test ## what CI runs
+check: lint race test ## what CI runs, through .ci/run
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on: $$unformatted"; exit 1; }
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
-	@if command -v staticcheck >/dev/null; then staticcheck ./...; else echo "staticcheck is not here: skipped"; fi
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@if command -v govulncheck >/dev/null; then govulncheck ./...; else echo "govulncheck is not here: skipped"; fi
 
 race: # needs a C compiler

@@ -145,6 +145,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.own(ctx) })
 	group.Go(func() error { return n.wire.Run(ctx) })
 	group.Go(func() error { return n.api.Run(ctx) })
+	group.Go(func() error { return n.trim(ctx) })
 	for _, p := range n.plugins {
 		if p.Plugin.Run != nil {
 			group.Go(func() error {

@@ -217,8 +217,6 @@ func parseCommit(index uint64, b []byte) (c CommitRecord, err error) {
 	return c, r.end()
 }
 
-const markSize = 8 + 8 + 8 + 32
-
 func (m checkpointMark) bytes() []byte {
 	b := binary.BigEndian.AppendUint64(nil, m.commit)
 	b = binary.BigEndian.AppendUint64(b, m.size)

@@ -286,12 +286,17 @@ func appendEntry(b []byte, e Entry) []byte {
 	return append(b, e.Data...)
 }
 
+// hashEntry is SHA-256("weft/entry/1" || kind || salt || data). Small entries, the usual ones, are hashed from the
+// stack in one go.
 func hashEntry(kind Kind, salt Salt, data []byte) Hash {
-	h := sha256.New()
-	var head [14 + entryOverhead]byte
-	b := append(head[:0], "weft/entry/1"...)
+	var small [12 + entryOverhead + 512]byte
+	b := append(small[:0], "weft/entry/1"...)
 	b = binary.BigEndian.AppendUint16(b, uint16(kind))
 	b = append(b, salt[:]...)
+	if len(data) <= 512 {
+		return sha256.Sum256(append(b, data...))
+	}
+	h := sha256.New()
 	h.Write(b)
 	h.Write(data)
 	return Hash(h.Sum(nil))

@@ -53,10 +53,10 @@ func checkOnce(p plugins.Plugin, entries []plugins.Ordered, worker int) ([]verdi
 		data := slices.Clone(entries[i].Data)
 		err := guard(func() { out[i].op, out[i].err = p.Check(entries[i].Kind, data) })
 		if err != nil {
-			return nil, fmt.Errorf("Check of entry %d, data %x: %w", i, entries[i].Data, err)
+			return nil, fmt.Errorf("check of entry %d, data %x: %w", i, entries[i].Data, err)
 		}
 		if !bytes.Equal(data, entries[i].Data) {
-			return nil, fmt.Errorf("Check of entry %d changes the entry's data", i)
+			return nil, fmt.Errorf("check of entry %d changes the entry's data", i)
 		}
 	}
 	return out, nil
