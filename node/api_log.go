@@ -78,7 +78,6 @@ func (c *apiCall) logCheckpoint() error {
 	return c.bytes(http.StatusOK, "text/plain; charset=utf-8", k.Note)
 }
 
-
 // logTile is GET /log/tile/…: a hash tile or a bundle of leaves, by the paths of C2SP tlog-tiles. Once there, the bytes
 // under a path never change.
 func (c *apiCall) logTile() error {
