@@ -323,7 +323,10 @@ func (s *step) witness() (bool, error) {
 		s.wakeAt(wake)
 		return false, nil
 	}
-	m, err := s.seal(tangle.Header{Parents: nil, Witness: &tangle.Witness{Round: p.Round, Votes: s.ownVotes()}}, nil, p.Ancestors)
+	if p.Round <= s.own.Round {
+		return false, fmt.Errorf("about to sign round %d again: round %d is signed", p.Round, s.own.Round)
+	}
+	m, err := s.seal(tangle.Header{Witness: &tangle.Witness{Round: p.Round, Votes: s.ownVotes()}}, nil, p.Ancestors)
 	if err != nil {
 		return false, err
 	}
