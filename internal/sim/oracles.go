@@ -299,6 +299,8 @@ func (o *oracles) checkTime(i *instance, c node.CommitRecord) {
 	}
 	low, high := o.correctTimes(leader)
 	switch {
+	case c.Time > o.world.latest.Add(o.world.config.Tuning.Ahead):
+		o.world.fail("S13", "%s: commit %d is at %v, no correct clock has shown more than %v", i, c.Index, c.Time, o.world.latest)
 	case c.Time < previous:
 		o.world.fail("S13", "%s: commit %d goes back %v", i, c.Index, previous.Sub(c.Time))
 	case c.Time > previous && high != 0 && (c.Time < low || c.Time > high):

@@ -160,11 +160,11 @@ func (w *World) quiet() {
 	}
 }
 
-// standing says in one line where everybody is.
 func (w *World) anyDown() bool {
 	return slices.ContainsFunc(w.instances, func(i *instance) bool { return i.down })
 }
 
+// standing says in one line where everybody is.
 func (w *World) standing() (s string) {
 	for _, i := range w.instances {
 		if i.down {

@@ -52,6 +52,7 @@ type World struct {
 	executed  uint64
 	hash      uint64 // over everything that happened
 	table     *crc64.Table
+	latest    tangle.Time // the highest any correct clock has shown
 
 	members   []*member
 	instances []*instance
@@ -211,6 +212,9 @@ func (w *World) clock(i *instance) tangle.Time {
 		i.shown = machine
 	} else {
 		i.shown += max(passed/2, passed-ahead)
+	}
+	if i.correct() {
+		w.latest = max(w.latest, startTime.Add(i.shown))
 	}
 	return startTime.Add(i.shown)
 }
