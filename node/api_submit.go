@@ -45,16 +45,20 @@ func (c *apiCall) submit() error {
 	if err != nil {
 		return err
 	}
-	if wait > 0 {
-		return c.answerFinal(done, wait, receipts == "true" || (receipts == "" && len(done.hashes) == 1))
+	if wait == 0 && !done.before {
+		return c.answerPending(done)
 	}
-	return c.answerPending(done)
+	if err := c.awaitFinal(done, wait); err != nil {
+		return err
+	}
+	return c.answerState(done, receipts == "true" || (receipts == "" && len(done.hashes) == 1))
 }
 
 // published is what came of a submission.
 type published struct {
 	message tangle.ID
 	hashes  []tangle.Hash
+	before  bool // by an earlier request with the same key
 }
 
 // publishOnce publishes the entries, or finds what the same request has published before.
@@ -71,17 +75,23 @@ func (c *apiCall) publishOnce(entries []plugins.Submission) (published, error) {
 		return published{}, err
 	}
 	if before != nil {
-		c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
-		return *before, nil
+		return c.replayed(*before), nil
 	}
 	done, err := c.publishUnder(key, entries)
 	c.replays.end(slot, done, err)
 	return done, err
 }
 
+// replayed marks what is there already.
+func (c *apiCall) replayed(done published) published {
+	c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
+	done.before = true
+	return done
+}
+
 func (c *apiCall) publish(ctx context.Context, entries []plugins.Submission) (published, error) {
 	id, hashes, err := c.Node.Publish(ctx, entries)
-	return published{id, hashes}, err
+	return published{message: id, hashes: hashes}, err
 }
 
 // publishUnder publishes entries whose salts follow from the key, unless the ledger has them. So a key holds even if this
@@ -96,12 +106,11 @@ func (c *apiCall) publishUnder(key string, entries []plugins.Submission) (publis
 		return published{}, err
 	}
 	if before != nil {
-		c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
-		return *before, nil
+		return c.replayed(*before), nil
 	}
 	ctx := context.WithoutCancel(c.Request().Context()) // the key stands for a whole effect
 	id, hashes, err := c.Node.PublishSalted(ctx, entries, salts)
-	return published{id, hashes}, err
+	return published{message: id, hashes: hashes}, err
 }
 
 // publishedBefore finds entries in the ledger, where all of a submission are or none: they became durable in one batch.
@@ -303,9 +312,8 @@ func (c *apiCall) answerPending(done published) error {
 	return c.answerSubmitted(http.StatusAccepted, view)
 }
 
-// answerFinal waits and tells the state then: 201 when all is final, else 202. A single entry that was rejected is
-// a problem, with its proof.
-func (c *apiCall) answerFinal(done published, wait time.Duration, receipts bool) error {
+// awaitFinal waits until all is final, or the time is over.
+func (c *apiCall) awaitFinal(done published, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), wait)
 	defer cancel()
 	stop := context.AfterFunc(c.closing, cancel)
@@ -313,6 +321,12 @@ func (c *apiCall) answerFinal(done published, wait time.Duration, receipts bool)
 	if err := c.Node.WaitFinal(ctx, done.hashes); err != nil && ctx.Err() == nil {
 		return err
 	}
+	return nil
+}
+
+// answerState tells how far all is: 201 when it is final, else 202. A single entry that was rejected is a problem, with
+// its proof.
+func (c *apiCall) answerState(done published, receipts bool) error {
 	view, err := c.viewSubmitted(done, receipts)
 	if err != nil {
 		return err

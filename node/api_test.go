@@ -388,6 +388,28 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
+// TestReplayTellsThePresent: the answer to a repeated request is how far its entries are by then, waited for or not.
+func TestReplayTellsThePresent(t *testing.T) {
+	n := runNode(t, apiConfig())
+	body := submission("", "x", "y")
+	var s submitted
+	n.call("POST", "/api/v1/messages", body, "Idempotency-Key", "key-of-two").into(t, 202, &s)
+	if s.Status != StatusPending {
+		t.Errorf("at first %s", s.Status)
+	}
+	if err := n.WaitFinal(t.Context(), []tangle.Hash{s.Entries[0].EntryHash, s.Entries[1].EntryHash}); err != nil {
+		t.Fatal(err)
+	}
+	n.call("POST", "/api/v1/messages", body, "Idempotency-Key", "key-of-two").into(t, 201, &s)
+	if s.Status != StatusFinal || s.Entries[1].Place == nil || s.Entries[1].Receipt != "" {
+		t.Errorf("later %+v", s)
+	}
+	n.call("POST", "/api/v1/messages?receipts=true", body, "Idempotency-Key", "key-of-two").into(t, 201, &s)
+	if s.Entries[1].Receipt == "" {
+		t.Error("a receipt was asked for and is not there")
+	}
+}
+
 // TestIdempotencyAcrossAKill forgets what the keys have done, as kill -9 before their flush does: the ledger still knows.
 func TestIdempotencyAcrossAKill(t *testing.T) {
 	disk := store.NewMemory()
