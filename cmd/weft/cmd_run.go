@@ -86,7 +86,15 @@ func (r *runCommand) run(ctx context.Context) error {
 	if err == nil {
 		err = serve(ctx, r.config(f, disk, log, &level))
 	}
-	return errors.Join(err, disk.Close())
+	return ending(err, disk.Close())
+}
+
+// ending is why a node has ended, with what closing its store has added. A full disk says so both times.
+func ending(err, closing error) error {
+	if errors.Is(err, store.ErrDiskFull) && errors.Is(closing, store.ErrDiskFull) {
+		return err
+	}
+	return errors.Join(err, closing)
 }
 
 // config is what the node is made of.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"weft/client"
+	"weft/internal/store"
 	"weft/tangle"
 )
 
@@ -350,5 +352,18 @@ func TestTerminals(t *testing.T) {
 	defer null.Close()
 	if onTerminal(null) || onTerminal(&strings.Builder{}) {
 		t.Error("what nobody looks at is taken for a terminal")
+	}
+}
+
+func TestEndingSaysThingsOnce(t *testing.T) {
+	full := fmt.Errorf("store: %w: make room", store.ErrDiskFull)
+	if err := ending(full, store.ErrDiskFull); err != full {
+		t.Errorf("got %v", err)
+	}
+	if err := ending(full, store.ErrClosed); !errors.Is(err, store.ErrDiskFull) || !errors.Is(err, store.ErrClosed) {
+		t.Errorf("got %v, want both", err)
+	}
+	if err := ending(nil, nil); err != nil {
+		t.Errorf("got %v", err)
 	}
 }
