@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +45,9 @@ func (s *shell) follow(ctx context.Context, f client.FollowFilter, now bool, cou
 	if count < 0 {
 		return usage("--count %d: want 0 or more", count)
 	}
+	if f.After != "" && !isPlace(f.After) {
+		return usage("--after %q: want position.index, such as 48213.0", f.After)
+	}
 	node, err := s.client(client.DefaultRetry())
 	if err != nil {
 		return err
@@ -68,6 +73,13 @@ func (s *shell) follow(ctx context.Context, f client.FollowFilter, now bool, cou
 		return nil // as asked
 	}
 	return remote(node, err)
+}
+
+func isPlace(s string) bool {
+	position, index, _ := strings.Cut(s, ".")
+	_, err := strconv.ParseUint(position, 10, 64)
+	_, err2 := strconv.ParseUint(index, 10, 16)
+	return err == nil && err2 == nil
 }
 
 // errEnough ends follow after --count entries.
