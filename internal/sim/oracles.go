@@ -303,9 +303,21 @@ func (o *oracles) checkTime(i *instance, c node.CommitRecord) {
 		o.world.fail("S13", "%s: commit %d is at %v, no correct clock has shown more than %v", i, c.Index, c.Time, o.world.latest)
 	case c.Time < previous:
 		o.world.fail("S13", "%s: commit %d goes back %v", i, c.Index, previous.Sub(c.Time))
+	case o.world.overrun(): // the median promises nothing any more
 	case c.Time > previous && high != 0 && (c.Time < low || c.Time > high):
 		o.world.fail("S13", "%s: commit %d at %v, correct clocks say %v to %v", i, c.Index, c.Time, low, high)
 	}
+}
+
+// overrun says whether more members misbehave than the committee tolerates, as in the negative control.
+func (w *World) overrun() bool {
+	n := 0
+	for _, m := range w.members[:w.config.Nodes] {
+		if m.behaviour != Correct {
+			n++
+		}
+	}
+	return n > consensus.Faulty(w.config.Nodes)
 }
 
 // correctTimes is the range of times that correct members claim among the leader's ancestors one round below.
