@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -363,9 +364,8 @@ func TestNothingSecretIsTold(t *testing.T) {
 	const canary = "canary5b7a94628c1d"
 	c := apiConfig()
 	c.Read, c.OperatorToken = config.AccessToken, canary+"-operator"
-	n := runNode(t, c)
-	var log strings.Builder
-	n.api.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var log sharedText
+	n := runNodeTelling(t, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), c)
 	key := n.newKey(t, scopeRead, scopeSubmit)
 	secret := key[len(key)-43:]
 	for _, r := range []reply{
@@ -382,7 +382,25 @@ func TestNothingSecretIsTold(t *testing.T) {
 			t.Errorf("HTTP %d tells %s", r.status, text)
 		}
 	}
-	if text := log.String(); text == "" || strings.Contains(text, canary) || strings.Contains(text, secret) {
+	if text := log.String(); !strings.Contains(text, "msg=request") || strings.Contains(text, canary) || strings.Contains(text, secret) {
 		t.Errorf("log %s", text)
 	}
+}
+
+// sharedText is a text that several goroutines write and read.
+type sharedText struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (s *sharedText) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *sharedText) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }

@@ -34,10 +34,16 @@ func apiConfig() APIConfig {
 // runNode runs a network of one member until the test ends.
 func runNode(t testing.TB, api APIConfig, makers ...plugins.Maker) *Node {
 	t.Helper()
+	return runNodeTelling(t, slog.New(slog.NewTextHandler(io.Discard, nil)), api, makers...)
+}
+
+// runNodeTelling is runNode with a log.
+func runNodeTelling(t testing.TB, log *slog.Logger, api APIConfig, makers ...plugins.Maker) *Node {
+	t.Helper()
 	g, key := oneMember()
 	n, err := Open(Config{
 		Genesis: g, Key: key, Store: store.NewMemory(), Tuning: DefaultTuning(), API: api, Makers: makers,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
