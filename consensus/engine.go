@@ -102,6 +102,9 @@ func New(c Config, s State) *Engine {
 	for i, m := range c.Committee {
 		e.index[m] = i
 	}
+	if s.Round > MaxRecall {
+		e.lowest = s.Round - MaxRecall
+	}
 	return e
 }
 
@@ -265,6 +268,9 @@ func (e *Engine) digest(c *Commit) tangle.Hash {
 	}
 	return tangle.Hash(h.Sum(nil))
 }
+
+// MaxRecall is how many rounds below the last commit a new engine takes witnesses of.
+const MaxRecall = 64
 
 // keepRounds is how many rounds below the last decided one stay in memory: the pacemaker and late votes look there.
 const keepRounds = 16

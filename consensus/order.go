@@ -20,13 +20,18 @@ type orderConfig struct {
 // that nobody can choose a place inside a commit; from each of them a depth-first walk follows the sorted parents.
 //
 // Everything in the cone is ordered whatever the roots are, because the leader itself is the last root.
+//
+// A commit has a bound, so that what follows from it fits into one step of every node: the walk ends there, and the rest of
+// the cone is left to the leaders to come. What it has listed by then is closed downwards.
 func order(c orderConfig) (ordered, expired []*tangle.Vertex) {
-	if c.leader.Settled { // an earlier leader referenced it as a tip: everything here is ordered
+	if c.leader.Settled || c.leader.Header.Time < c.horizon { // an earlier leader referenced it as a tip, or it is expired
 		return nil, nil
 	}
 	w := walk{horizon: c.horizon, seen: map[*tangle.Vertex]bool{}}
 	for _, root := range roots(c) {
-		w.from(root)
+		if !w.from(root) {
+			break
+		}
 	}
 	return w.ordered, w.expired
 }
@@ -79,11 +84,25 @@ func coneWitnesses(c orderConfig) (found []*tangle.Vertex) {
 	return found
 }
 
+// Bounds of a commit, agreed by all: messages, entries, and bytes of messages. The message that reaches one of the last two
+// is still in.
+const (
+	MaxCommitMessages = 2048
+	MaxCommitEntries  = 4096
+	MaxCommitBytes    = 2 << 20
+)
+
 // walk is a depth-first walk in post-order without recursion: cones can be deep.
 type walk struct {
 	horizon          tangle.Time
 	seen             map[*tangle.Vertex]bool
 	ordered, expired []*tangle.Vertex
+	entries, bytes   int
+}
+
+// full says whether the commit has reached a bound.
+func (w *walk) full() bool {
+	return len(w.ordered) >= MaxCommitMessages || w.entries >= MaxCommitEntries || w.bytes >= MaxCommitBytes
 }
 
 type frame struct {
@@ -91,16 +110,21 @@ type frame struct {
 	next   int // parent to look at
 }
 
-func (w *walk) from(root *tangle.Vertex) {
+// from lists what is below root and root itself; false means that the commit is full.
+func (w *walk) from(root *tangle.Vertex) bool {
 	if w.seen[root] {
-		return
+		return true
 	}
 	w.seen[root] = true
 	stack := []frame{{vertex: root}}
 	for len(stack) > 0 {
 		top := &stack[len(stack)-1]
 		if top.next == len(top.vertex.Parents) {
+			if w.full() {
+				return false
+			}
 			w.ordered = append(w.ordered, top.vertex)
+			w.entries, w.bytes = w.entries+len(top.vertex.Entries), w.bytes+top.vertex.Size()
 			stack = stack[:len(stack)-1]
 			continue
 		}
@@ -116,6 +140,7 @@ func (w *walk) from(root *tangle.Vertex) {
 		}
 		stack = append(stack, frame{vertex: p})
 	}
+	return true
 }
 
 // gcRound is agreed: it depends on the previous commit's leader alone.

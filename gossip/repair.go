@@ -15,7 +15,7 @@ type Repair struct {
 	pace  RepairPace
 	peers map[tangle.Member]*peer
 	wants map[tangle.ID]*want
-	asked map[tangle.Member]askedRange // by author
+	asked map[rangeKey]askedRange
 	catch catchUp
 
 	commit uint64      // last own commit
@@ -46,8 +46,16 @@ func DefaultRepairPace() RepairPace {
 	}
 }
 
-// MaxWants bounds the missing messages that are tracked at once; others wait their turn.
+// MaxWants bounds the missing messages that are tracked at once; others wait their turn. Half of it is kept for new ones.
 const MaxWants = 8 * MaxWant
+
+// Gaps is what is missing; tangle.Graph is one.
+type Gaps interface {
+	// IsMissing says whether something waits for the message, and it is neither attached nor parked.
+	IsMissing(id tangle.ID) bool
+	// Missing returns up to limit such messages, in an order that depends on what came in only.
+	Missing(limit int) []tangle.ID
+}
 
 type peer struct {
 	heads   Heads
@@ -66,11 +74,13 @@ type want struct {
 	turn    int // how often it was asked for
 }
 
-// askedRange is the last range of an author's messages that was asked for.
+// askedRange is the last range of an author's messages that a peer, or anyone (zero), was asked for.
 type askedRange struct {
 	from uint64
 	at   tangle.Time
 }
+
+type rangeKey struct{ peer, author tangle.Member }
 
 type catchUp struct {
 	peer  tangle.Member
@@ -82,7 +92,7 @@ type catchUp struct {
 
 // NewRepair returns a Repair without peers.
 func NewRepair(p RepairPace) *Repair {
-	return &Repair{pace: p, peers: map[tangle.Member]*peer{}, wants: map[tangle.ID]*want{}, asked: map[tangle.Member]askedRange{}}
+	return &Repair{pace: p, peers: map[tangle.Member]*peer{}, wants: map[tangle.ID]*want{}, asked: map[rangeKey]askedRange{}}
 }
 
 // Connected and Disconnected keep the list of peers.
@@ -116,7 +126,7 @@ func (r *Repair) Missing(now tangle.Time, ids []tangle.ID, from tangle.Member) {
 	for _, id := range ids {
 		w := r.wants[id]
 		if w == nil {
-			if len(r.wants) >= MaxWants {
+			if len(r.wants) >= MaxWants && !r.shed() {
 				return
 			}
 			w = &want{due: now.Add(r.pace.FirstAsk), wait: r.pace.AskAgain}
@@ -132,6 +142,12 @@ func (r *Repair) Missing(now tangle.Time, ids []tangle.ID, from tangle.Member) {
 			r.dueAt(w.due)
 		}
 	}
+}
+
+// shed forgets what every holder was asked for in vain: whoever invents parents fills the table only for a moment.
+func (r *Repair) shed() bool {
+	maps.DeleteFunc(r.wants, func(_ tangle.ID, w *want) bool { return w.turn > len(w.holders) })
+	return len(r.wants) < MaxWants
 }
 
 func (r *Repair) dueAt(t tangle.Time) {
@@ -154,7 +170,7 @@ func (r *Repair) TakeHeads(now tangle.Time, from tangle.Member, h Heads, mine He
 	}
 	for _, a := range h.Authors {
 		known := seqOf(mine, a.Author)
-		if a.Seq > known && (repair || seqOf(before, a.Author) > known) && r.mayAsk(now, a.Author, uint64(known)+1) {
+		if a.Seq > known && (repair || seqOf(before, a.Author) > known) && r.mayAsk(now, from, a.Author, uint64(known)+1) {
 			asks = append(asks, Envelope{To: from, Lane: LaneBulk, Frame: Frame{Range: &Range{
 				Author: a.Author, From: uint64(known) + 1, To: min(uint64(a.Seq), uint64(known)+MaxRange/2),
 			}}})
@@ -163,20 +179,24 @@ func (r *Repair) TakeHeads(now tangle.Time, from tangle.Member, h Heads, mine He
 	return asks
 }
 
-// mayAsk says whether an author's range may be asked for: the same one not twice within Timeout, whoever offers it, because
-// what came of it may be parked.
-func (r *Repair) mayAsk(now tangle.Time, author tangle.Member, from uint64) bool {
-	last, ok := r.asked[author]
-	if ok && last.from == from && now < last.at.Add(r.pace.Timeout) {
+// mayAsk says whether a peer may be asked for an author's range: the same one of the same peer not twice within Timeout,
+// because what came of it may be parked, and of different peers not at once. A peer that offers what it never sends holds
+// the others up for that moment only.
+func (r *Repair) mayAsk(now tangle.Time, peer, author tangle.Member, from uint64) bool {
+	recent := func(k rangeKey, within time.Duration) bool {
+		last, ok := r.asked[k]
+		return ok && last.from == from && now < last.at.Add(within)
+	}
+	one, any := rangeKey{peer, author}, rangeKey{author: author}
+	if recent(one, r.pace.Timeout) || recent(any, r.pace.Timeout/8) {
 		return false
 	}
-	r.asked[author] = askedRange{from, now}
+	r.asked[one], r.asked[any] = askedRange{from, now}, askedRange{from, now}
 	return true
 }
 
 // Tick returns what is due to be asked for: wanted messages, and the next range of commits if a peer is far ahead.
-// missing are the parents that are unknown now, ascending.
-func (r *Repair) Tick(now tangle.Time, missing []tangle.ID, mine Heads) (asks []Envelope) {
+func (r *Repair) Tick(now tangle.Time, gaps Gaps, mine Heads) (asks []Envelope) {
 	if mine.Commit > r.commit || r.moved == 0 {
 		r.commit, r.moved = mine.Commit, now
 	}
@@ -186,25 +206,18 @@ func (r *Repair) Tick(now tangle.Time, missing []tangle.ID, mine Heads) (asks []
 		r.due = 0
 		return asks
 	}
-	r.prune(missing)
 	byPeer := map[tangle.Member][]tangle.ID{}
-	for _, id := range missing {
+	for _, id := range r.track(now, gaps) {
 		w := r.wants[id]
-		if w == nil {
-			r.Missing(now, []tangle.ID{id}, tangle.Member{})
-			continue
-		}
 		if w.due > now {
 			continue
 		}
-		if to, ok := r.choose(w); ok && len(byPeer[to]) < MaxWant {
-			byPeer[to] = append(byPeer[to], id)
-			if w.turn++; w.asked < len(w.holders) {
-				w.due = now.Add(2 * r.pace.FirstAsk)
-			} else {
-				w.due, w.wait = now.Add(w.wait), min(2*w.wait, r.pace.MaxRetry)
-			}
+		to, ok := r.choose(w)
+		if !ok || len(byPeer[to]) >= MaxWant {
+			continue
 		}
+		byPeer[to] = append(byPeer[to], id)
+		r.askedFor(now, w)
 	}
 	for _, m := range r.Peers() {
 		if ids := byPeer[m]; len(ids) > 0 {
@@ -256,8 +269,8 @@ func (r *Repair) Answered(from tangle.Member, upto uint64) {
 	}
 }
 
-// Spend takes size bytes from what a peer may pull from us, and says whether it may.
-func (r *Repair) Spend(now tangle.Time, m tangle.Member, size int) bool {
+// MayPull says whether a peer may pull something from us now.
+func (r *Repair) MayPull(now tangle.Time, m tangle.Member) bool {
 	p := r.peers[m]
 	if p == nil {
 		return false
@@ -265,11 +278,14 @@ func (r *Repair) Spend(now tangle.Time, m tangle.Member, size int) bool {
 	limit := float64(r.pace.PerSecond)
 	p.budget = min(limit, p.budget+limit*now.Sub(p.updated).Seconds())
 	p.updated = now
-	if p.budget < float64(size) {
-		return false
+	return p.budget > 0
+}
+
+// Pulled charges a peer for what it was sent; the last answer may overdraw its budget.
+func (r *Repair) Pulled(m tangle.Member, size int) {
+	if p := r.peers[m]; p != nil {
+		p.budget -= float64(size)
 	}
-	p.budget -= float64(size)
-	return true
 }
 
 // stuck says whether no commit has been executed for so long that no answer can be relied on: frames of it were lost, a
@@ -322,27 +338,41 @@ func (r *Repair) ahead(commit uint64) (list []tangle.Member) {
 // MaxAhead is how many commits may be fetched beyond the last one executed: some are needed above it to decide it.
 const MaxAhead = 256
 
-func (r *Repair) prune(missing []tangle.ID) {
-	for id := range r.wants {
-		_, still := slices.BinarySearchFunc(missing, id, func(a, b tangle.ID) int { return bytes.Compare(a[:], b[:]) })
-		if !still {
-			delete(r.wants, id)
-		}
+// track forgets the wants that are no longer missing, takes up what waits for room, and returns all wants, ascending.
+func (r *Repair) track(now tangle.Time, gaps Gaps) []tangle.ID {
+	maps.DeleteFunc(r.wants, func(id tangle.ID, _ *want) bool { return !gaps.IsMissing(id) })
+	if room := MaxWants/2 - len(r.wants); room > 0 {
+		r.Missing(now, gaps.Missing(room), tangle.Member{})
 	}
+	return slices.SortedFunc(maps.Keys(r.wants), func(a, b tangle.ID) int { return bytes.Compare(a[:], b[:]) })
 }
 
 // choose picks the peer to ask: each holder once, then all peers in turn.
 func (r *Repair) choose(w *want) (tangle.Member, bool) {
-	for w.asked < len(w.holders) {
-		if w.asked++; r.peers[w.holders[w.asked-1]] != nil {
-			return w.holders[w.asked-1], true
-		}
+	for w.asked < len(w.holders) && r.peers[w.holders[w.asked]] == nil {
+		w.asked++
+	}
+	if w.asked < len(w.holders) {
+		return w.holders[w.asked], true
 	}
 	peers := r.Peers()
 	if len(peers) == 0 {
 		return tangle.Member{}, false
 	}
 	return peers[w.turn%len(peers)], true
+}
+
+// askedFor notes that w was asked for, and when to do so again.
+func (r *Repair) askedFor(now tangle.Time, w *want) {
+	w.turn++
+	if w.asked < len(w.holders) {
+		w.asked++
+	}
+	if w.asked < len(w.holders) {
+		w.due = now.Add(2 * r.pace.FirstAsk)
+		return
+	}
+	w.due, w.wait = now.Add(w.wait), min(2*w.wait, r.pace.MaxRetry)
 }
 
 func seqOf(h Heads, m tangle.Member) tangle.Seq {

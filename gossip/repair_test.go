@@ -45,6 +45,12 @@ func wantAsked(t *testing.T, list []Envelope, want string) {
 	}
 }
 
+// gaps is a fixed list of missing messages.
+type gaps []tangle.ID
+
+func (g gaps) IsMissing(id tangle.ID) bool   { return slices.Contains(g, id) }
+func (g gaps) Missing(limit int) []tangle.ID { return g[:min(limit, len(g))] }
+
 func newTestRepair(peers ...byte) *Repair {
 	r := NewRepair(DefaultRepairPace())
 	for _, p := range peers {
@@ -62,19 +68,19 @@ func TestFirstAskWaits(t *testing.T) {
 	r := newTestRepair(1, 2)
 	missing := []tangle.ID{id(9)}
 	r.Missing(start, missing, member(2))
-	wantAsked(t, r.Tick(at(14*time.Millisecond), missing, Heads{}), "")
+	wantAsked(t, r.Tick(at(14*time.Millisecond), gaps(missing), Heads{}), "")
 	if due := r.Due(); due != at(15*time.Millisecond) {
 		t.Errorf("due %s, want 15 ms after the start", due)
 	}
-	wantAsked(t, r.Tick(at(15*time.Millisecond), missing, Heads{}), "2: want 9")
-	wantAsked(t, r.Tick(at(15*time.Millisecond), missing, Heads{}), "")
+	wantAsked(t, r.Tick(at(15*time.Millisecond), gaps(missing), Heads{}), "2: want 9")
+	wantAsked(t, r.Tick(at(15*time.Millisecond), gaps(missing), Heads{}), "")
 }
 
 func TestArrivedIsNotAskedFor(t *testing.T) {
 	r := newTestRepair(1)
 	r.Missing(start, []tangle.ID{id(8), id(9)}, member(1))
-	wantAsked(t, r.Tick(at(time.Second), []tangle.ID{id(9)}, Heads{}), "1: want 9")
-	r.Tick(at(2*time.Second), nil, Heads{})
+	wantAsked(t, r.Tick(at(time.Second), gaps{id(9)}, Heads{}), "1: want 9")
+	r.Tick(at(2*time.Second), gaps(nil), Heads{})
 	if due := r.Due(); due != 0 {
 		t.Errorf("due %s though nothing is missing", due)
 	}
@@ -87,7 +93,7 @@ func TestSenderThenOthers(t *testing.T) {
 	got := map[byte]int{}
 	var first byte
 	for step := range 6 {
-		list := r.Tick(at(time.Duration(step)*10*time.Second), missing, Heads{})
+		list := r.Tick(at(time.Duration(step)*10*time.Second), gaps(missing), Heads{})
 		if step == 0 {
 			wantAsked(t, list, "")
 			continue
@@ -115,22 +121,22 @@ func TestSenderGone(t *testing.T) {
 	missing := []tangle.ID{id(9)}
 	r.Missing(start, missing, member(2))
 	r.Disconnected(member(2))
-	wantAsked(t, r.Tick(at(time.Second), missing, Heads{}), "1: want 9")
+	wantAsked(t, r.Tick(at(time.Second), gaps(missing), Heads{}), "1: want 9")
 }
 
 func TestRetriesBackOff(t *testing.T) {
 	r := newTestRepair(1)
 	missing := []tangle.ID{id(9)}
 	r.Missing(start, missing, member(1))
-	var gaps []time.Duration
+	var pauses []time.Duration
 	last := tangle.Time(0)
 	for ms := range 12_000 {
 		now := at(time.Duration(ms) * time.Millisecond)
-		if len(r.Tick(now, missing, Heads{})) == 0 {
+		if len(r.Tick(now, gaps(missing), Heads{})) == 0 {
 			continue
 		}
 		if last != 0 {
-			gaps = append(gaps, now.Sub(last))
+			pauses = append(pauses, now.Sub(last))
 		}
 		last = now
 	}
@@ -138,8 +144,8 @@ func TestRetriesBackOff(t *testing.T) {
 	for i := range want {
 		want[i] *= time.Millisecond
 	}
-	if !slices.Equal(gaps[:min(len(gaps), len(want))], want) || len(gaps) > len(want) {
-		t.Errorf("gaps between asks %v, want %v", gaps, want)
+	if !slices.Equal(pauses[:min(len(pauses), len(want))], want) || len(pauses) > len(want) {
+		t.Errorf("gaps between asks %v, want %v", pauses, want)
 	}
 }
 
@@ -154,7 +160,7 @@ func TestWantsAreBounded(t *testing.T) {
 		t.Errorf("%d messages tracked, limit %d", len(r.wants), MaxWants)
 	}
 	for step := range 20 {
-		for _, e := range r.Tick(at(time.Duration(step)*time.Second), missing, Heads{}) {
+		for _, e := range r.Tick(at(time.Duration(step)*time.Second), gaps(missing), Heads{}) {
 			if len(e.Frame.Want) > MaxWant {
 				t.Fatalf("asked for %d messages in one frame, limit %d", len(e.Frame.Want), MaxWant)
 			}
@@ -168,12 +174,12 @@ func TestNoPeersNoHurry(t *testing.T) {
 	missing := []tangle.ID{id(9)}
 	r.Missing(start, missing, member(1))
 	r.Disconnected(member(1))
-	wantAsked(t, r.Tick(at(time.Second), missing, Heads{}), "")
+	wantAsked(t, r.Tick(at(time.Second), gaps(missing), Heads{}), "")
 	if due := r.Due(); due != 0 {
 		t.Errorf("due %s without a peer to ask", due)
 	}
 	r.Connected(member(2))
-	wantAsked(t, r.Tick(at(time.Second), missing, Heads{}), "2: want 9")
+	wantAsked(t, r.Tick(at(time.Second), gaps(missing), Heads{}), "2: want 9")
 }
 
 func TestRangesAfterHeads(t *testing.T) {
@@ -209,7 +215,7 @@ func TestLongRangesAreCut(t *testing.T) {
 		}
 	}
 	tell(r, 1, 1<<62)
-	for _, a := range r.Tick(start, nil, Heads{}) {
+	for _, a := range r.Tick(start, gaps(nil), Heads{}) {
 		if _, err := Parse(a.Frame.Bytes()); err != nil {
 			t.Errorf("asks what peers refuse: %v", err)
 		}
@@ -221,24 +227,24 @@ func TestCatchUpFromTheFarthest(t *testing.T) {
 	tell(r, 1, 90)
 	tell(r, 2, 100)
 	tell(r, 3, 95)
-	wantAsked(t, r.Tick(start, nil, Heads{Commit: 70}), "") // 30 behind is not far
-	wantAsked(t, r.Tick(start, nil, Heads{Commit: 69}), "2: commits 70-100")
+	wantAsked(t, r.Tick(start, gaps(nil), Heads{Commit: 70}), "") // 30 behind is not far
+	wantAsked(t, r.Tick(start, gaps(nil), Heads{Commit: 69}), "2: commits 70-100")
 	if !r.CatchingUp() {
 		t.Error("not catching up")
 	}
-	wantAsked(t, r.Tick(at(time.Second), nil, Heads{Commit: 69}), "") // one range at a time
-	r.Answered(member(3), 95)                                         // was not asked
-	wantAsked(t, r.Tick(at(time.Second), nil, Heads{Commit: 69}), "")
+	wantAsked(t, r.Tick(at(time.Second), gaps(nil), Heads{Commit: 69}), "") // one range at a time
+	r.Answered(member(3), 95)                                               // was not asked
+	wantAsked(t, r.Tick(at(time.Second), gaps(nil), Heads{Commit: 69}), "")
 }
 
 func TestCatchUpRangeAfterRange(t *testing.T) {
 	r := newTestRepair(1, 2)
 	tell(r, 1, 1000)
-	wantAsked(t, r.Tick(start, nil, Heads{}), "1: commits 1-1000")
+	wantAsked(t, r.Tick(start, gaps(nil), Heads{}), "1: commits 1-1000")
 	r.Answered(member(1), 40)
-	wantAsked(t, r.Tick(at(time.Millisecond), nil, Heads{Commit: 37}), "1: commits 41-1000") // the last ones are not decided yet
+	wantAsked(t, r.Tick(at(time.Millisecond), gaps(nil), Heads{Commit: 37}), "1: commits 41-1000") // the last ones are not decided yet
 	r.Answered(member(1), 980)
-	wantAsked(t, r.Tick(at(2*time.Millisecond), nil, Heads{Commit: 978}), "") // not far behind any more
+	wantAsked(t, r.Tick(at(2*time.Millisecond), gaps(nil), Heads{Commit: 978}), "") // not far behind any more
 	if r.CatchingUp() {
 		t.Error("still catching up")
 	}
@@ -248,20 +254,20 @@ func TestCatchUpTurnsToAnother(t *testing.T) {
 	r := newTestRepair(1, 2)
 	tell(r, 1, 1000)
 	tell(r, 2, 900)
-	wantAsked(t, r.Tick(start, nil, Heads{}), "1: commits 1-1000")
+	wantAsked(t, r.Tick(start, gaps(nil), Heads{}), "1: commits 1-1000")
 	if due := r.Due(); due != at(2*time.Second) {
 		t.Errorf("due %s, want after the timeout", due)
 	}
-	wantAsked(t, r.Tick(at(2*time.Second), nil, Heads{}), "2: commits 1-900")
+	wantAsked(t, r.Tick(at(2*time.Second), gaps(nil), Heads{}), "2: commits 1-900")
 	r.Disconnected(member(2))
-	wantAsked(t, r.Tick(at(2*time.Second), nil, Heads{}), "1: commits 1-1000")
+	wantAsked(t, r.Tick(at(2*time.Second), gaps(nil), Heads{}), "1: commits 1-1000")
 }
 
 func TestCatchUpOnlyPeerIsAskedAgain(t *testing.T) {
 	r := newTestRepair(1)
 	tell(r, 1, 1000)
-	wantAsked(t, r.Tick(start, nil, Heads{}), "1: commits 1-1000")
-	wantAsked(t, r.Tick(at(2*time.Second), nil, Heads{}), "1: commits 1-1000")
+	wantAsked(t, r.Tick(start, gaps(nil), Heads{}), "1: commits 1-1000")
+	wantAsked(t, r.Tick(at(2*time.Second), gaps(nil), Heads{}), "1: commits 1-1000")
 }
 
 func TestBudget(t *testing.T) {
@@ -279,12 +285,18 @@ func TestBudget(t *testing.T) {
 		{0, 1, 1, false},
 		{100 * time.Millisecond, 1, 100, true},
 		{100 * time.Millisecond, 1, 1, false},
-		{time.Hour, 1, 1001, false}, // saved up for a second at most
-		{time.Hour, 1, 1000, true},
+		{time.Hour, 1, 1500, true},
+		{time.Hour, 1, 1, false}, // saved up for a second at most; the last answer has overdrawn
+		{time.Hour + 400*time.Millisecond, 1, 1, false},
+		{time.Hour + 600*time.Millisecond, 1, 1, true},
 		{time.Hour, 2, 1, false}, // not connected
 	} {
-		if got := r.Spend(at(step.after), member(step.peer), step.size); got != step.want {
-			t.Errorf("step %d: Spend says %v, want %v", i, got, step.want)
+		got := r.MayPull(at(step.after), member(step.peer))
+		if got != step.want {
+			t.Errorf("step %d: MayPull says %v, want %v", i, got, step.want)
+		}
+		if got {
+			r.Pulled(member(step.peer), step.size)
 		}
 	}
 }
@@ -300,7 +312,7 @@ func TestSameOrderEverywhere(t *testing.T) {
 		}
 		var out []string
 		for step := range 8 {
-			out = append(out, asked(r.Tick(at(time.Duration(step)*300*time.Millisecond), missing, Heads{})))
+			out = append(out, asked(r.Tick(at(time.Duration(step)*300*time.Millisecond), gaps(missing), Heads{})))
 		}
 		return strings.Join(out, "\n")
 	}

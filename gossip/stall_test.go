@@ -13,7 +13,7 @@ func until(t *testing.T, r *Repair, missing []tangle.ID, text string, behave fun
 	t.Helper()
 	for ms := 0; ms < 20_000; ms += 10 {
 		now := at(time.Duration(ms) * time.Millisecond)
-		asks := r.Tick(now, missing, Heads{})
+		asks := r.Tick(now, gaps(missing), Heads{})
 		if strings.Contains(asked(asks), text) {
 			return
 		}
@@ -48,7 +48,7 @@ func TestLiarAboutItsAnswer(t *testing.T) {
 func TestLostFrameOfAnAnswer(t *testing.T) {
 	r := newTestRepair(1)
 	tell(r, 1, 5000)
-	r.Tick(start, nil, Heads{})
+	r.Tick(start, gaps(nil), Heads{})
 	r.Answered(member(1), 500)
 	until(t, r, nil, "1: commits 1-", nil)
 }

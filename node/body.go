@@ -290,14 +290,16 @@ func (n *Node) own(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var g gathering
-	for more := false; ; {
+	for more, backlog := false, 0; ; {
 		if !more {
 			n.inbox.wait(ctx, &g, timer.C)
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		n.inbox.gather(&g)
+		if backlog == 0 {
+			n.inbox.gather(&g)
+		}
 		out, err := n.step(&g)
 		if err != nil {
 			n.log.Error("the node must stop", slog.String("error", err.Error()))
@@ -305,6 +307,7 @@ func (n *Node) own(ctx context.Context) error {
 		}
 		n.inbox.done(&g)
 		g.reset()
+		backlog = out.Backlog
 		if more = out.More; !more {
 			n.setTimer(timer, out.Wake)
 		}
@@ -322,12 +325,13 @@ func (n *Node) step(g *gathering) (Effects, error) {
 		n.send(e)
 	}
 	for _, a := range out.Accepted {
-		n.counters.submitted.Add(uint64(len(g.tickets[a.Ticket].entries)))
-		g.tickets[a.Ticket].answer <- answer{message: a.Message}
+		t := n.inbox.answered(a.Ticket)
+		n.counters.submitted.Add(uint64(len(t.entries)))
+		t.answer <- answer{message: a.Message}
 	}
 	for _, r := range out.Refused {
 		n.counters.refused.Add(1)
-		g.tickets[r.Ticket].answer <- answer{err: plugins.Reject(r.Code, "%s", r.Detail)}
+		n.inbox.answered(r.Ticket).answer <- answer{err: plugins.Reject(r.Code, "%s", r.Detail)}
 	}
 	for _, f := range out.Faults {
 		n.fault(f)

@@ -54,6 +54,7 @@ type Effects struct {
 	Events   []Event
 	Wake     tangle.Time // call Step at this time at the latest; 0: no need
 	More     bool        // work is left: call Step again at once
+	Backlog  int         // inputs left for it: give few new ones, or none
 }
 
 // Accepted says that a submission is durable and part of a sealed message.

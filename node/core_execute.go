@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -62,7 +64,7 @@ func (x *executor) applied() {
 // execute applies decided commits, one by one, until none is left or the batch is full.
 func (s *step) execute() error {
 	for {
-		if s.batch.Size() > s.config.Tuning.MaxStepBytes {
+		if s.full() {
 			s.out.More = true
 			return nil
 		}
@@ -245,6 +247,9 @@ func (s *step) expire(v *tangle.Vertex, c *consensus.Commit) {
 	s.out.Events = append(s.out.Events, Event{Kind: EventExpired, Message: v.Message, Commit: c.Index, Time: c.Time})
 	if !v.IsWitness() && v.Header.Author == s.self {
 		s.leaveOutbox(v.Message)
+		for _, e := range v.Entries {
+			s.persistOutbox(e)
+		}
 		s.pending.again = append(s.pending.again, v.Entries...)
 		s.out.More = true
 	}
@@ -292,6 +297,9 @@ func (s *step) openPoll(cp checkpoint) error {
 	for _, cast := range s.ballot.Open(cp.mark.commit, cp.mark.text) {
 		s.vote(cast)
 	}
+	if open := s.ballot.Pending(); len(s.exec.texts) > len(open) { // the ballot has given an old poll up
+		maps.DeleteFunc(s.exec.texts, func(commit uint64, _ checkpoint) bool { return !slices.Contains(open, commit) })
+	}
 	return nil
 }
 
@@ -316,6 +324,7 @@ func (s *step) certify(cp checkpoint) {
 	for commit := range s.exec.texts {
 		if commit <= cp.mark.commit {
 			delete(s.exec.texts, commit)
+			s.batch.Delete(store.Key(store.PrefixCheckpoint, store.U64(commit)))
 		}
 	}
 	s.persistCertified(cp.mark, note)

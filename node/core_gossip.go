@@ -102,7 +102,7 @@ func (s *step) claimsMore(h gossip.Heads) bool {
 // repairAndHeads asks for what is missing, and sends heads when they are due or when nothing moves although it should.
 func (s *step) repairAndHeads() {
 	if due := s.repair.Due(); due != 0 && due <= s.now || s.now >= s.nextHeads {
-		s.out.Send = append(s.out.Send, s.repair.Tick(s.now, s.graph.Missing(), gossip.Heads{Commit: s.engine.State().Index})...)
+		s.out.Send = append(s.out.Send, s.repair.Tick(s.now, s.graph, gossip.Heads{Commit: s.engine.State().Index})...)
 	}
 	s.wakeAt(s.repair.Due())
 	if s.now >= s.nextHeads {
@@ -122,21 +122,53 @@ func (s *step) headsInterval() time.Duration {
 	return s.config.Tuning.Heads
 }
 
-// answerWant sends the messages a peer asks for, as far as they are attached here.
-func (s *step) answerWant(from tangle.Member, ids []tangle.ID) {
-	var raw [][]byte
-	size := 0
-	for _, id := range ids {
-		b := s.rawMessage(id)
-		if b == nil || size+len(b) > answerBytes || !s.repair.Spend(s.now, from, len(b)) {
-			continue
-		}
-		raw, size = append(raw, b), size+len(b)
-	}
-	s.send(from, gossip.LaneWitness, raw, 0)
+// pullAnswer collects messages for a peer, up to what one request may cost and what the peer's budget allows.
+type pullAnswer struct {
+	*step
+	to   tangle.Member
+	raw  [][]byte
+	size int
+	seen map[tangle.ID]bool
 }
 
-// answerRange sends whole commits in order, or an author's messages by seq.
+func (s *step) answerTo(to tangle.Member) *pullAnswer {
+	return &pullAnswer{step: s, to: to, seen: map[tangle.ID]bool{}}
+}
+
+// add takes a message in; false means that the answer is full. What is not attached here is left out.
+func (a *pullAnswer) add(id tangle.ID) bool {
+	if a.size >= answerBytes || !a.repair.MayPull(a.now, a.to) {
+		return false
+	}
+	if a.seen[id] {
+		return true
+	}
+	a.seen[id] = true
+	b := a.rawMessage(id)
+	if b == nil {
+		a.repair.Pulled(a.to, lookBytes)
+		return true
+	}
+	a.repair.Pulled(a.to, len(b))
+	a.raw, a.size = append(a.raw, b), a.size+len(b)
+	return true
+}
+
+// lookBytes is what a look for a message that is not here costs the peer that asks.
+const lookBytes = 1 << 10
+
+// answerWant sends the messages a peer asks for, as far as they are attached here.
+func (s *step) answerWant(from tangle.Member, ids []tangle.ID) {
+	a := s.answerTo(from)
+	for _, id := range ids {
+		if !a.add(id) {
+			break
+		}
+	}
+	s.send(from, gossip.LaneWitness, a.raw, 0)
+}
+
+// answerRange sends whole commits in order, or an author's messages by seq. A commit is bounded, and sent whole once begun.
 func (s *step) answerRange(from tangle.Member, r gossip.Range) {
 	if r.Author != (tangle.Member{}) {
 		s.send(from, gossip.LaneBulk, s.authorRange(from, r), 0)
@@ -144,41 +176,44 @@ func (s *step) answerRange(from tangle.Member, r gossip.Range) {
 	}
 	var raw [][]byte
 	size, upto := 0, uint64(0)
-	for n := r.From; n <= min(r.To, s.engine.State().Index) && size < answerBytes; n++ {
+	for n := r.From; n <= min(r.To, s.engine.State().Index) && size < answerBytes && s.repair.MayPull(s.now, from); n++ {
 		rec, err := s.ledger.Commit(n)
 		if err != nil {
 			break // of this very Step: not stored yet
 		}
+		begin := size
 		for _, id := range rec.Messages {
-			b := s.rawMessage(id)
-			size += len(b)
-			raw = append(raw, b)
+			if b := s.rawMessage(id); b != nil {
+				size += len(b)
+				raw = append(raw, b)
+			}
 		}
+		s.repair.Pulled(from, size-begin+lookBytes)
 		upto = n
 	}
-	if upto > 0 && s.repair.Spend(s.now, from, size) {
+	if upto > 0 {
 		s.send(from, gossip.LaneBulk, raw, upto)
 	}
 }
 
-func (s *step) authorRange(from tangle.Member, r gossip.Range) (raw [][]byte) {
+func (s *step) authorRange(from tangle.Member, r gossip.Range) [][]byte {
 	prefix := store.Key(store.PrefixAuthor, r.Author[:], store.U32(uint32(epoch)))
 	low := append(slices.Clone(prefix), store.U64(r.From)...)
 	high := append(slices.Clone(prefix), store.U64(r.To+1)...)
 	var ids []tangle.ID
-	s.scan(low, high, func(key, _ []byte) bool {
-		ids = append(ids, tangle.ID(key[len(prefix)+8:]))
-		return len(ids) < gossip.MaxMessages
-	})
-	size := 0
+	if s.repair.MayPull(s.now, from) {
+		s.scan(low, high, func(key, _ []byte) bool {
+			ids = append(ids, tangle.ID(key[len(prefix)+8:]))
+			return len(ids) < gossip.MaxMessages
+		})
+	}
+	a := s.answerTo(from)
 	for _, id := range ids {
-		b := s.rawMessage(id)
-		if b == nil || size+len(b) > answerBytes || !s.repair.Spend(s.now, from, len(b)) {
+		if !a.add(id) {
 			break
 		}
-		raw, size = append(raw, b), size+len(b)
 	}
-	return raw
+	return a.raw
 }
 
 // rawMessage is the encoding of an attached message, or nil.

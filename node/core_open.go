@@ -145,7 +145,7 @@ func (c *Core) resume() error {
 	}
 	c.newEngine(st)
 	c.ballot = consensus.NewBallot(len(c.committee), c.exec.certified.commit)
-	for _, load := range []func() error{c.loadGraph, c.loadRounds, c.loadPolls, c.loadHeads} {
+	for _, load := range []func() error{c.loadGraph, c.loadRounds, c.loadPolls, c.loadHeads, c.loadOutbox} {
 		if err := load(); err != nil {
 			return fmt.Errorf("resume: %w", err)
 		}
@@ -200,23 +200,25 @@ func (c *Core) loadGraph() error {
 	return nil
 }
 
-// settledFacts reads what the graph needs to know of a message that has left memory.
-func (c *Core) settledFacts(id tangle.ID) (tangle.Facts, bool) {
-	if _, err := c.config.Store.Get(store.Key(store.PrefixSettled, id[:])); err != nil {
-		return tangle.Facts{}, false
+// settledFacts reads what the graph needs to know of a message that has left memory. A store that fails stops the node at
+// the end of the Step.
+func (c *Core) settledFacts(id tangle.ID) (f tangle.Facts, ok bool) {
+	b := storeGet(c.config.Store, store.Key(store.PrefixSettled, id[:]), &c.fault)
+	if b == nil {
+		return f, false
 	}
-	m, err := c.ledger.message(id)
-	if err != nil {
-		return tangle.Facts{}, false
+	t, err := parseSettled(b)
+	if err != nil && c.fault == nil {
+		c.fault = err
 	}
-	return tangle.FactsOf(m), true
+	return t.facts, err == nil
 }
 
 // loadRounds shows the engine the witnesses of recent rounds, settled ones too, and counts their votes again.
 func (c *Core) loadRounds() error {
 	from := tangle.Round(0)
-	if back := tangle.Round(c.config.Genesis.Consensus.GCRounds); c.engine.Decided() > back {
-		from = c.engine.Decided() - back
+	if c.engine.Decided() > consensus.MaxRecall {
+		from = c.engine.Decided() - consensus.MaxRecall
 	}
 	prefix := store.Key(store.PrefixWitness, store.U32(uint32(epoch)))
 	var ids []tangle.ID
@@ -262,6 +264,17 @@ func (c *Core) loadPolls() error {
 		return s.fail
 	}
 	return c.config.Store.Apply(&s.batch, true) // a checkpoint whose last vote came just before the end
+}
+
+// loadOutbox takes up the entries of expired messages that were not sealed again before the end.
+func (c *Core) loadOutbox() error {
+	prefix := []byte{byte(store.PrefixOutbox)}
+	return c.config.Store.Scan(prefix, store.PrefixEnd(prefix), func(_, value []byte) bool {
+		r := record{b: value}
+		kind, salt := tangle.Kind(r.u16()), tangle.Salt(r.take(16))
+		c.pending.again = append(c.pending.again, tangle.NewEntry(kind, salt, slices.Clone(r.b)))
+		return true
+	})
 }
 
 // loadHeads reads the authors' highest seqs.

@@ -36,6 +36,7 @@ func (s *step) persistAttached(v *tangle.Vertex) {
 
 func (s *step) persistSettled(v *tangle.Vertex, settled Settled) {
 	b := &s.batch
+	settled.facts = tangle.FactsOf(v.Message)
 	b.Set(store.Key(store.PrefixSettled, v.ID[:]), settled.bytes())
 	b.Delete(store.Key(store.PrefixLive, store.U64(v.Number)))
 	if settled.Status == StatusOrdered && !v.IsWitness() {
@@ -97,6 +98,13 @@ func (s *step) dropStale(m checkpointMark) {
 	}
 }
 
+// persistOutbox keeps the entries of an expired own message until they are sealed again.
+func (s *step) persistOutbox(e tangle.Entry) {
+	b := binary.BigEndian.AppendUint16(nil, uint16(e.Kind))
+	b = append(b, e.Salt[:]...)
+	s.batch.Set(store.Key(store.PrefixOutbox, e.Hash[:]), append(b, e.Data...))
+}
+
 // get reads a key that this Step has not written; nil if absent. A failing store stops the node.
 func (s *step) get(key []byte) []byte { return storeGet(s.config.Store, key, &s.fail) }
 
@@ -145,7 +153,11 @@ func parseOwn(b []byte) (o ownRecord, err error) {
 // bytes lists only rejections: most entries are accepted.
 func (t Settled) bytes() []byte {
 	be := binary.BigEndian
-	b := []byte{statusByte(t.Status)}
+	b := []byte{statusByte(t.Status), byte(t.facts.Class)}
+	b = be.AppendUint32(b, uint32(t.facts.Epoch))
+	b = append(b, t.facts.Author[:]...)
+	b = be.AppendUint64(b, uint64(t.facts.Time))
+	b = be.AppendUint32(b, uint32(t.facts.Round))
 	b = be.AppendUint64(b, t.Commit)
 	b = be.AppendUint64(b, uint64(t.Position))
 	b = be.AppendUint64(b, uint64(t.Time))
@@ -163,6 +175,10 @@ func (t Settled) bytes() []byte {
 func parseSettled(b []byte) (t Settled, err error) {
 	r := record{b: b}
 	t.Status = statusOf(r.u8())
+	t.facts = tangle.Facts{
+		Class: tangle.Class(r.u8()), Epoch: tangle.Epoch(r.u32()), Author: tangle.Member(r.hash()),
+		Time: tangle.Time(r.u64()), Round: tangle.Round(r.u32()),
+	}
 	t.Commit, t.Position, t.Time = r.u64(), tangle.Position(r.u64()), tangle.Time(r.u64())
 	if n := int(r.u16()); n > 0 {
 		t.Codes = make([]string, n)

@@ -89,7 +89,10 @@ type Core struct {
 	checks    map[tangle.ID][]Checked
 	unsettled int // attached class-0 messages that are neither ordered nor expired
 	pending   pendingEntries
+	backlog   []Input       // taken over from a Step whose batch was full
 	held      []heldMessage // from the future, by time
+	heldBytes int
+	fault     error // the store failed where no error could be returned
 	heard     map[tangle.Member]bool
 	connected map[tangle.Member]bool
 	nextHeads tangle.Time
@@ -110,8 +113,12 @@ type heldMessage struct {
 	checks  []Checked
 }
 
-// MaxHeld bounds the messages from the future that wait.
-const MaxHeld = 4096
+// Bounds of the messages from the future that wait. Those further ahead are not taken: whoever holds them offers them again.
+const (
+	MaxHeld      = 4096
+	MaxHeldBytes = 16 << 20
+	maxHold      = time.Minute
+)
 
 // Errors that stop a node. Each says what an operator has to know.
 var (
@@ -127,13 +134,14 @@ var (
 func (c *Core) Step(now tangle.Time, inputs []Input) (Effects, error) {
 	c.now = max(c.now, now)
 	s := &step{Core: c, fresh: map[seqKey][]tangle.ID{}}
-	for i := range inputs {
-		s.take(&inputs[i])
-	}
+	s.takeAll(inputs)
 	s.releaseHeld()
 	s.sealSubmissions()
 	if err := s.settle(); err != nil {
 		return Effects{}, err
+	}
+	if s.Core.fault != nil {
+		return Effects{}, fmt.Errorf("store: %w", s.Core.fault)
 	}
 	s.repairAndHeads()
 	s.watchQuorum()
@@ -158,6 +166,27 @@ type seqKey struct {
 	author tangle.Member
 	seq    tangle.Seq
 }
+
+// takeAll takes inputs, those left over first, until the batch is full; what is left waits for the next Step.
+func (s *step) takeAll(inputs []Input) {
+	waiting := s.backlog
+	s.backlog = nil
+	for s.graph.Releasing() && !s.full() {
+		s.took(s.graph.Release())
+	}
+	for i, in := range slices.Concat(waiting, inputs) {
+		if s.full() {
+			s.backlog = append(s.backlog, slices.Concat(waiting, inputs)[i:]...)
+			break
+		}
+		s.take(&in)
+	}
+	s.out.More = len(s.backlog) > 0 || s.graph.Releasing()
+}
+
+// full says whether the batch has what one Step should write. A commit, a message or a submission that is begun is written
+// whole, so there is room for each of them beyond this in what a store takes at once.
+func (s *step) full() bool { return s.batch.Size() > s.config.Tuning.MaxStepBytes }
 
 func (s *step) take(in *Input) {
 	switch {
@@ -222,10 +251,17 @@ func (s *step) offer(m *tangle.Message, from tangle.Member, checks []Checked) {
 	added := s.graph.Add(m)
 	s.repair.Missing(s.now, added.Missing, from)
 	for _, bad := range added.Invalid {
-		delete(s.checks, bad.Message.ID)
 		if bad.Message.ID == m.ID { // the others were parked before, and came from somebody else
 			s.out.Faults = append(s.out.Faults, Fault{from, fmt.Sprintf("message %s: %v", bad.Message.ID.Short(), bad.Err)})
 		}
+	}
+	s.took(added)
+}
+
+// took records what the graph has attached, and forgets what it has refused.
+func (s *step) took(added tangle.Added) {
+	for _, bad := range added.Invalid {
+		delete(s.checks, bad.Message.ID)
 	}
 	s.attached(added.Attached)
 }
@@ -242,7 +278,8 @@ func (s *step) keepChecks(id tangle.ID, checks []Checked) {
 func (s *step) known(id tangle.ID) bool { return s.graph.Has(id) || s.graph.Parked(id) }
 
 func (s *step) hold(h heldMessage) {
-	if len(s.held) >= MaxHeld {
+	size := h.message.Size()
+	if len(s.held) >= MaxHeld || s.heldBytes+size > MaxHeldBytes || h.message.Header.Time > s.now.Add(maxHold) {
 		return
 	}
 	if slices.ContainsFunc(s.held, func(o heldMessage) bool { return o.message.ID == h.message.ID }) {
@@ -252,12 +289,14 @@ func (s *step) hold(h heldMessage) {
 		return cmp.Compare(a.message.Header.Time, t)
 	})
 	s.held = slices.Insert(s.held, i, h)
+	s.heldBytes += size
 }
 
 func (s *step) releaseHeld() {
 	for len(s.held) > 0 && s.held[0].message.Header.Time <= s.now.Add(s.config.Tuning.Ahead) {
 		h := s.held[0]
 		s.held = s.held[1:]
+		s.heldBytes -= h.message.Size()
 		s.offer(h.message, h.from, h.checks)
 	}
 }
@@ -301,7 +340,7 @@ func (s *step) settle() error {
 		return s.fail
 	}
 	for {
-		if err := s.execute(); err != nil || s.out.More || s.fail != nil {
+		if err := s.execute(); err != nil || s.full() || s.fail != nil {
 			return errors.Join(err, s.fail)
 		}
 		if made, err := s.witness(); err != nil || !made {
@@ -447,6 +486,7 @@ func (s *step) finish() (Effects, error) {
 		}
 	}
 	s.exec.applied()
+	s.out.Backlog = len(s.backlog)
 	if s.headMove {
 		s.ledger.setHead(s.Core.head())
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 
+	"weft/internal/store"
 	"weft/tangle"
 )
 
@@ -26,12 +27,19 @@ const sealRoom = 1024
 func (s *step) sealSubmissions() {
 	pack := packer{step: s}
 	if len(s.pending.again) > 0 && s.maySign() {
-		for _, e := range s.pending.again {
+		for len(s.pending.again) > 0 && !s.full() {
+			e := s.pending.again[0]
+			s.pending.again = s.pending.again[1:]
+			s.batch.Delete(store.Key(store.PrefixOutbox, e.Hash[:]))
 			pack.add(e, nil)
 		}
-		s.pending.again = nil
+		s.out.More = s.out.More || len(s.pending.again) > 0
 	}
-	for _, sub := range s.submits {
+	for i, sub := range s.submits {
+		if s.full() {
+			s.postpone(s.submits[i:])
+			break
+		}
 		if code, detail := s.admit(sub); code != "" {
 			s.out.Refused = append(s.out.Refused, Refused{sub.Ticket, code, detail})
 			continue
@@ -48,6 +56,14 @@ func (s *step) sealSubmissions() {
 	if pack.err != nil {
 		s.fail = pack.err
 	}
+}
+
+// postpone leaves submissions to the next Step.
+func (s *step) postpone(subs []*Submission) {
+	for _, sub := range subs {
+		s.backlog = append(s.backlog, Input{Submit: sub})
+	}
+	s.out.More = true
 }
 
 // admit says why a submission cannot be taken, or nothing.

@@ -18,6 +18,8 @@ type inbox struct {
 	lanes   [2]chan queuedFrame    // by gossip.Lane
 	room    [2]*semaphore.Weighted // bytes of frames in verification and in the lane
 	submits chan *ticket
+	open    map[uint64]*ticket // given to the Core and not answered yet; owned by the Core's goroutine
+	last    uint64             // number of the last one
 
 	closed context.Context // ends when the node does
 	close  context.CancelFunc
@@ -41,7 +43,7 @@ const (
 )
 
 func newInbox() *inbox {
-	b := &inbox{peers: make(chan PeerChange, 256), submits: make(chan *ticket, MaxQueuedSubmits)}
+	b := &inbox{peers: make(chan PeerChange, 256), submits: make(chan *ticket, MaxQueuedSubmits), open: map[uint64]*ticket{}}
 	for i := range b.lanes {
 		b.lanes[i] = make(chan queuedFrame, MaxQueuedFrames)
 		b.room[i] = semaphore.NewWeighted(MaxQueuedBytes)
@@ -75,18 +77,16 @@ func (b *inbox) putPeer(p PeerChange) {
 
 // gathering is the input of one Step.
 type gathering struct {
-	peers   []Input // they go first: a peer's frames mean nothing before it is connected
-	inputs  []Input
-	bytes   int
-	held    [2]int // bytes of room to give back, by lane
-	tickets []*ticket
+	peers  []Input // they go first: a peer's frames mean nothing before it is connected
+	inputs []Input
+	bytes  int
+	held   [2]int // bytes of room to give back, by lane
 }
 
 func (g *gathering) reset() {
 	clear(g.peers)
 	clear(g.inputs)
-	clear(g.tickets)
-	*g = gathering{peers: g.peers[:0], inputs: g.inputs[:0], tickets: g.tickets[:0]}
+	*g = gathering{peers: g.peers[:0], inputs: g.inputs[:0]}
 }
 
 func (g *gathering) peer(p PeerChange) { g.peers = append(g.peers, Input{Peer: &p}) }
@@ -97,12 +97,21 @@ func (g *gathering) frame(lane gossip.Lane, f queuedFrame) {
 	g.held[lane] += f.size
 }
 
-func (g *gathering) submit(t *ticket) {
-	g.inputs = append(g.inputs, Input{Submit: &Submission{Ticket: uint64(len(g.tickets)), Entries: t.entries}})
-	g.tickets = append(g.tickets, t)
+// submit gives a ticket its number.
+func (b *inbox) submit(g *gathering, t *ticket) {
+	b.last++
+	b.open[b.last] = t
+	g.inputs = append(g.inputs, Input{Submit: &Submission{Ticket: b.last, Entries: t.entries}})
 	for i := range t.entries {
 		g.bytes += len(t.entries[i].Data)
 	}
+}
+
+// answered takes back the ticket of a number.
+func (b *inbox) answered(number uint64) *ticket {
+	t := b.open[number]
+	delete(b.open, number)
+	return t
 }
 
 // all is what the Step gets.
@@ -127,7 +136,7 @@ func (b *inbox) wait(ctx context.Context, g *gathering, tick <-chan time.Time) {
 	case f := <-b.lanes[gossip.LaneBulk]:
 		g.frame(gossip.LaneBulk, f)
 	case t := <-b.submits:
-		g.submit(t)
+		b.submit(g, t)
 	}
 }
 
@@ -140,7 +149,7 @@ func (b *inbox) gather(g *gathering) {
 		case f := <-b.lanes[gossip.LaneBulk]:
 			g.frame(gossip.LaneBulk, f)
 		case t := <-b.submits:
-			g.submit(t)
+			b.submit(g, t)
 		default:
 			return
 		}

@@ -58,6 +58,8 @@ type Settled struct {
 	Position tangle.Position // class 0 only
 	Time     tangle.Time     // commit time
 	Codes    []string        // per entry: empty if accepted, else the rejection's code
+
+	facts tangle.Facts // for children that come later
 }
 
 // EntryRecord is an entry with everything the ledger knows of it.
@@ -262,13 +264,14 @@ func (l *Ledger) Checkpoint(size uint64) (CheckpointRecord, error) {
 
 // LatestCheckpoint returns the newest certified checkpoint.
 func (l *Ledger) LatestCheckpoint() (CheckpointRecord, error) {
-	h := l.Head()
-	b, err := l.get(store.Key(store.PrefixCertified, store.U64(uint64(h.Final)), store.U64(h.FinalAt)))
+	list, err := l.certified(uint64(l.Head().Final), math.MaxUint64, 1<<10) // few: stale ones of one size are dropped
+	if err == nil && len(list) == 0 {
+		err = ErrUnknown
+	}
 	if err != nil {
 		return CheckpointRecord{}, err
 	}
-	r := record{b: b}
-	return l.openCheckpoint(r.mark(), r.b)
+	return list[len(list)-1], nil
 }
 
 // Checkpoints returns up to limit certified checkpoints of a size below before, newest first.
@@ -403,7 +406,7 @@ func (l *Ledger) settled(id tangle.ID) (Settled, error) {
 		return Settled{}, err
 	}
 	t, err := parseSettled(b)
-	if t.Status == StatusOrdered && t.Position < l.Head().Final {
+	if t.Status == StatusOrdered && t.Commit <= l.Head().FinalAt {
 		t.Status = StatusFinal
 	}
 	return t, err

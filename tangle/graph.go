@@ -1,7 +1,6 @@
 package tangle
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -55,6 +54,7 @@ type Graph struct {
 	tips     []*Vertex
 	parked   map[ID]*parked
 	waiting  map[ID][]ID // unknown parent -> parked children
+	ready    []*Message  // released by a parent, to be attached by the next Add or Release
 	queue    []ID        // parked in order of arrival, with leftovers of those gone
 	size     int         // bytes parked
 }
@@ -69,6 +69,11 @@ const (
 	MaxParked      = 1 << 14
 	MaxParkedBytes = 64 << 20
 	maxRecent      = 1 << 13
+
+	maxRelease  = 1 << 20 // bytes of messages one Add or Release attaches, about; an entry counts as entryWeight more
+	entryWeight = 200
+
+	missingWeight = 96 // bytes of memory that a missing parent costs
 )
 
 // ErrInvalid says that a message breaks an attach rule: no honest peer holds it, and nothing above it can be valid.
@@ -117,15 +122,29 @@ func (g *Graph) ParkedLen() int { return len(g.parked) }
 // Renumber sets the attach number the next vertex gets, when a graph is loaded again.
 func (g *Graph) Renumber(next uint64) { g.config.Next = next }
 
-// Missing returns the unknown parents that something waits for, ascending.
-func (g *Graph) Missing() []ID {
-	var ids []ID
-	for id := range g.waiting {
-		if g.parked[id] == nil {
-			ids = append(ids, id)
+// IsMissing says whether something waits for a message that is neither attached nor parked.
+func (g *Graph) IsMissing(id ID) bool { return g.waiting[id] != nil && g.parked[id] == nil }
+
+// maxMissingLook bounds the parked messages that Missing looks at.
+const maxMissingLook = 1024
+
+// Missing returns up to limit unknown messages that something waits for, those that have waited longest first.
+func (g *Graph) Missing(limit int) (ids []ID) {
+	seen := map[ID]bool{}
+	for _, id := range g.queue[:min(len(g.queue), maxMissingLook)] {
+		p := g.parked[id]
+		if p == nil {
+			continue
+		}
+		for _, parent := range p.message.Header.Parents {
+			if !seen[parent] && g.IsMissing(parent) {
+				seen[parent] = true
+				if ids = append(ids, parent); len(ids) == limit {
+					return ids
+				}
+			}
 		}
 	}
-	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	return ids
 }
 
@@ -141,17 +160,29 @@ func (g *Graph) Add(m *Message) (added Added) {
 	}
 	missing := 0
 	for _, p := range m.Header.Parents {
-		if !g.Has(p) {
+		if g.waiting[p] != nil || !g.Has(p) { // what something waits for is not attached: no need to look
 			missing++
 			g.waiting[p] = append(g.waiting[p], m.ID)
 		}
 	}
 	if missing > 0 {
-		added.Missing = g.below(m)
 		g.park(m, missing)
+		added.Missing = g.below(m)
 		return added
 	}
-	g.attachAll(m, &added)
+	if g.attachOne(m, &added) {
+		g.release(&added)
+	}
+	return added
+}
+
+// Releasing says whether messages whose parents have come still have to be attached: call Release.
+func (g *Graph) Releasing() bool { return len(g.ready) > 0 }
+
+// Release attaches some more of what an Add has released. One parent can release everything that is parked; bounded steps
+// keep what follows from each of them bounded.
+func (g *Graph) Release() (added Added) {
+	g.release(&added)
 	return added
 }
 
@@ -163,8 +194,8 @@ func (g *Graph) below(m *Message) (unknown []ID) {
 	seen := map[ID]bool{}
 	for queue := []*Message{m}; len(queue) > 0 && len(seen) < maxBelow; queue = queue[1:] {
 		for _, p := range queue[0].Header.Parents {
-			if seen[p] || g.Has(p) {
-				continue
+			if seen[p] || g.waiting[p] == nil {
+				continue // attached: nothing waits for it
 			}
 			seen[p] = true
 			if parked := g.parked[p]; parked != nil {
@@ -209,25 +240,36 @@ func (g *Graph) facts(id ID) (Facts, bool) {
 	return g.config.Settled(id)
 }
 
-func (g *Graph) attachAll(m *Message, added *Added) {
-	ready := []*Message{m}
-	for len(ready) > 0 {
-		m, ready = ready[0], ready[1:]
-		v, err := g.attach(m)
-		if err != nil {
-			g.dropInvalid(m, err, added)
-			continue
-		}
-		added.Attached = append(added.Attached, v)
-		for _, child := range g.takeWaiting(m.ID) {
-			if p := g.parked[child]; p != nil {
-				if p.missing--; p.missing == 0 {
-					g.unpark(child)
-					ready = append(ready, p.message)
-				}
+// release attaches what is ready, up to a bound.
+func (g *Graph) release(added *Added) {
+	for weight := 0; len(g.ready) > 0 && weight < maxRelease; {
+		m := g.ready[0]
+		g.ready = g.ready[1:]
+		g.unpark(m.ID)
+		g.attachOne(m, added)
+		weight += m.Size() + entryWeight*len(m.Entries)
+	}
+	if len(g.ready) == 0 {
+		g.ready = nil
+	}
+}
+
+// attachOne attaches m and makes ready what waited for it and for nothing else.
+func (g *Graph) attachOne(m *Message, added *Added) bool {
+	v, err := g.attach(m)
+	if err != nil {
+		g.dropInvalid(m, err, added)
+		return false
+	}
+	added.Attached = append(added.Attached, v)
+	for _, child := range g.takeWaiting(m.ID) {
+		if p := g.parked[child]; p != nil {
+			if p.missing--; p.missing == 0 {
+				g.ready = append(g.ready, p.message) // still listed as parked, so that a copy changes nothing
 			}
 		}
 	}
+	return true
 }
 
 func (g *Graph) attach(m *Message) (*Vertex, error) {
@@ -277,8 +319,8 @@ func (g *Graph) takeWaiting(parent ID) []ID {
 func (g *Graph) park(m *Message, missing int) {
 	g.parked[m.ID] = &parked{m, missing}
 	g.queue = append(g.queue, m.ID)
-	g.size += m.Size()
-	for len(g.parked) > MaxParked || g.size > MaxParkedBytes {
+	g.size += parkedWeight(m)
+	for (len(g.parked) > MaxParked || g.size > MaxParkedBytes) && len(g.queue) > 0 {
 		oldest := g.queue[0]
 		g.queue = g.queue[1:]
 		g.forget(oldest)
@@ -288,10 +330,12 @@ func (g *Graph) park(m *Message, missing int) {
 	}
 }
 
-// forget drops a parked message as if it had never come.
+func parkedWeight(m *Message) int { return m.Size() + missingWeight*len(m.Header.Parents) }
+
+// forget drops a parked message as if it had never come, unless it is about to be attached.
 func (g *Graph) forget(id ID) {
 	p := g.parked[id]
-	if p == nil {
+	if p == nil || p.missing == 0 {
 		return
 	}
 	g.unpark(id)
@@ -319,7 +363,7 @@ func (g *Graph) ForgetParked(t Time) {
 }
 
 func (g *Graph) unpark(id ID) {
-	g.size -= g.parked[id].message.Size()
+	g.size -= parkedWeight(g.parked[id].message)
 	delete(g.parked, id)
 }
 
