@@ -1,6 +1,8 @@
 package consensus
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"weft/tangle"
@@ -12,6 +14,7 @@ type Pace struct {
 	LeaderTimeout time.Duration // how long to wait for a leader
 	MaxTimeout    time.Duration // cap of its back-off
 	IdleRound     time.Duration // time between witnesses while nothing waits to become final
+	Ahead         time.Duration // witnesses further ahead of the own clock are built on only if there is no quorum without
 }
 
 // Proposal says what the next own witness builds on.
@@ -52,7 +55,7 @@ func (e *Engine) Propose(now tangle.Time, busy bool) (p Proposal, ok bool, wake 
 	if due := e.due(r, busy); due > now {
 		return p, false, due
 	}
-	return Proposal{Round: r, Ancestors: e.ancestors(r)}, true, 0
+	return Proposal{Round: r, Ancestors: e.ancestors(r, now.Add(e.config.Pace.Ahead))}, true, 0
 }
 
 // Proposed tells the pacemaker that the witness for its proposal exists; Add must follow.
@@ -120,12 +123,24 @@ func (e *Engine) leaderTimeout() time.Duration {
 	return min(d, e.config.Pace.MaxTimeout)
 }
 
-// ancestors are the witnesses of the round before, the first variant that came of each author, and the own last one.
-func (e *Engine) ancestors(r tangle.Round) (list []*tangle.Vertex) {
+// ancestors are the witnesses of the round before, the first variant that came of each author, and the own last one. A
+// liar that claims a time far ahead would drag everybody's times along, since times never decrease upwards; who builds on it
+// only when it must is not dragged.
+func (e *Engine) ancestors(r tangle.Round, latest tangle.Time) (list []*tangle.Vertex) {
+	var late []*tangle.Vertex
 	for author := range e.config.Committee {
-		if v := e.variants(r-1, author); len(v) > 0 {
+		v := e.variants(r-1, author)
+		switch {
+		case len(v) == 0:
+		case v[0].vertex.Header.Time > latest && author != e.config.Self:
+			late = append(late, v[0].vertex)
+		default:
 			list = append(list, v[0].vertex)
 		}
+	}
+	slices.SortFunc(late, func(a, b *tangle.Vertex) int { return cmp.Compare(a.Header.Time, b.Header.Time) })
+	for len(list) < e.quorum && len(late) > 0 {
+		list, late = append(list, late[0]), late[1:]
 	}
 	if own := e.pace.own; own != nil && own.round < r-1 && len(e.variants(r-1, e.config.Self)) == 0 {
 		list = append(list, own.vertex)

@@ -362,8 +362,11 @@ func (n *Node) sendTo(m tangle.Member, lane gossip.Lane, frame []byte) {
 	}
 }
 
+// maxNap is the longest time without a Step; health asks for one in ten seconds.
+const maxNap = 4 * time.Second
+
 func (n *Node) setTimer(timer *time.Timer, wake tangle.Time) {
-	d := time.Second
+	d := maxNap
 	if wake != 0 {
 		d = min(d, max(0, wake.Sub(n.clock.now())))
 	}

@@ -105,6 +105,7 @@ func (s *step) repairAndHeads() {
 		s.out.Send = append(s.out.Send, s.repair.Tick(s.now, s.graph, gossip.Heads{Commit: s.engine.State().Index})...)
 	}
 	s.wakeAt(s.repair.Due())
+	s.nextHeads = min(s.nextHeads, s.now.Add(s.headsInterval()))
 	if s.now >= s.nextHeads {
 		for _, m := range s.repair.Peers() {
 			s.sendHeads(m)
@@ -114,9 +115,13 @@ func (s *step) repairAndHeads() {
 	s.wakeAt(s.nextHeads)
 }
 
-// headsInterval is shorter while entries wait and no commit comes: then something was lost.
+// headsInterval is shorter while entries wait and no commit comes, since then something was lost; and longer on an idle
+// network, where whoever misses something hears it from one that waits.
 func (s *step) headsInterval() time.Duration {
-	if s.busy() && s.now.Sub(s.progress) > s.config.Tuning.Heads/4 {
+	switch {
+	case !s.busy():
+		return 4 * s.config.Tuning.Heads
+	case s.now.Sub(s.progress) > s.config.Tuning.Heads/4:
 		return s.config.Tuning.Heads / 4
 	}
 	return s.config.Tuning.Heads

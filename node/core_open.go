@@ -155,9 +155,11 @@ func (c *Core) resume() error {
 }
 
 func (c *Core) newEngine(st consensus.State) {
+	pace := c.config.Tuning.Pace
+	pace.Ahead = c.config.Tuning.Ahead / 2
 	c.engine = consensus.New(consensus.Config{
 		Network: c.codec.Network, Epoch: epoch, Committee: c.committee, Self: slices.Index(c.committee, c.self),
-		GCRounds: c.config.Genesis.Consensus.GCRounds, Horizon: c.config.Genesis.Consensus.Horizon(), Pace: c.config.Tuning.Pace,
+		GCRounds: c.config.Genesis.Consensus.GCRounds, Horizon: c.config.Genesis.Consensus.Horizon(), Pace: pace,
 	}, st)
 }
 

@@ -383,7 +383,7 @@ func (s *step) seal(h tangle.Header, entries []tangle.Entry, ancestors []*tangle
 	if h.Witness != nil {
 		h.Parents, h.Witness.Ancestors = s.witnessParents(ancestors)
 	} else {
-		h.Parents = s.graph.ChooseTips(s.random, s.codec.Limits.MaxParents, s.own.Previous)
+		h.Parents = s.graph.ChooseTips(s.random, s.codec.Limits.MaxParents, s.own.Previous, s.latest())
 	}
 	h.Time = max(h.Time, s.config.Genesis.Time) // the root's, and then those of ancestors, which may be settled
 	for _, a := range ancestors {
@@ -407,6 +407,10 @@ func (s *step) seal(h tangle.Header, entries []tangle.Entry, ancestors []*tangle
 	return m, nil
 }
 
+// latest is the time up to which messages are built on: half of what others accept without holding, so that a liar's clock
+// does not become everybody's.
+func (s *step) latest() tangle.Time { return s.now.Add(s.config.Tuning.Ahead / 2) }
+
 func (s *step) sign(input []byte) tangle.Signature {
 	return tangle.Signature(ed25519.Sign(s.config.Key, input))
 }
@@ -418,7 +422,7 @@ func (s *step) witnessParents(ancestors []*tangle.Vertex) (parents []tangle.ID, 
 		isAncestor[a.ID] = true
 		parents = append(parents, a.ID)
 	}
-	for _, tip := range s.graph.SweepTips(s.codec.Limits.MaxTips) {
+	for _, tip := range s.graph.SweepTips(s.codec.Limits.MaxTips, s.latest()) {
 		if !isAncestor[tip.ID] {
 			parents = append(parents, tip.ID)
 		}

@@ -221,7 +221,7 @@ func compare(r *rapid.T, g *Graph, n *naive) {
 	if !slices.Equal(got, want) {
 		r.Fatalf("%d missing, want %d", len(got), len(want))
 	}
-	if got, want := idsOf(g.SweepTips(1<<20)), n.tips(); !slices.Equal(got, want) || g.Tips() != len(want) {
+	if got, want := idsOf(g.SweepTips(1<<20, 1<<62)), n.tips(); !slices.Equal(got, want) || g.Tips() != len(want) {
 		r.Fatalf("%d tips, want %d", g.Tips(), len(want))
 	}
 	if len(n.parked) == 0 && len(g.waiting) != 0 {
@@ -295,7 +295,7 @@ func TestArrivalOrderDoesNotMatter(t *testing.T) {
 		if got, want := idsOf(shuffled.All()), idsOf(straight.All()); !slices.Equal(got, want) {
 			r.Fatalf("%d attached, want %d", len(got), len(want))
 		}
-		if got, want := idsOf(shuffled.SweepTips(1000)), idsOf(straight.SweepTips(1000)); !slices.Equal(got, want) {
+		if got, want := idsOf(shuffled.SweepTips(1000, 1<<62)), idsOf(straight.SweepTips(1000, 1<<62)); !slices.Equal(got, want) {
 			r.Fatalf("tips %v, want %v", got, want)
 		}
 	})
@@ -497,12 +497,12 @@ func TestChooseTips(t *testing.T) {
 		if vertices := g.All(); len(vertices) > 0 && rapid.Bool().Draw(r, "previous") {
 			previous = rapid.SampledFrom(vertices).Draw(r, "own").ID
 		}
-		got := g.ChooseTips(seeded(seed), limit, previous)
-		if again := g.ChooseTips(seeded(seed), limit, previous); !slices.Equal(got, again) {
+		got := g.ChooseTips(seeded(seed), limit, previous, 1<<62)
+		if again := g.ChooseTips(seeded(seed), limit, previous, 1<<62); !slices.Equal(got, again) {
 			r.Fatalf("one seed, two choices: %v and %v", got, again)
 		}
 		known := map[ID]bool{root(): true, previous: true}
-		for _, v := range g.SweepTips(1000) {
+		for _, v := range g.SweepTips(1000, 1<<62) {
 			known[v.ID] = true
 		}
 		for i, id := range got {
@@ -531,7 +531,7 @@ func TestChooseTipsTakesTheNewestWitness(t *testing.T) {
 		}
 	}
 	for seed := range uint64(50) {
-		if got := g.ChooseTips(seeded(seed), 2, ID{}); len(got) != 2 || !slices.Contains(got, newest) {
+		if got := g.ChooseTips(seeded(seed), 2, ID{}, 1<<62); len(got) != 2 || !slices.Contains(got, newest) {
 			t.Fatalf("seed %d: %v", seed, got)
 		}
 	}
@@ -539,15 +539,15 @@ func TestChooseTipsTakesTheNewestWitness(t *testing.T) {
 
 func TestChooseTipsBeginsWithTheRoot(t *testing.T) {
 	g := NewGraph(graphConfig())
-	if got := g.ChooseTips(seeded(1), 8, ID{}); !slices.Equal(got, []ID{root()}) {
+	if got := g.ChooseTips(seeded(1), 8, ID{}, 1<<62); !slices.Equal(got, []ID{root()}) {
 		t.Errorf("empty: %v, want the root", got)
 	}
 	g, ids := grown(t, 1)
-	if got := g.ChooseTips(seeded(1), 8, ID{}); !slices.Equal(got, sortedSet([]ID{root(), ids[0]})) {
+	if got := g.ChooseTips(seeded(1), 8, ID{}, 1<<62); !slices.Equal(got, sortedSet([]ID{root(), ids[0]})) {
 		t.Errorf("one tip: %v, want it and the root", got)
 	}
 	g, ids = grown(t, 2)
-	if got := g.ChooseTips(seeded(1), 8, ID{9}); !slices.Equal(got, sortedSet(ids)) {
+	if got := g.ChooseTips(seeded(1), 8, ID{9}, 1<<62); !slices.Equal(got, sortedSet(ids)) {
 		t.Errorf("two tips: %v, want both", got)
 	}
 }
@@ -558,7 +558,7 @@ func TestChooseTipsIsUniform(t *testing.T) {
 	g, ids := grown(t, tips)
 	random, chosen := seeded(42), map[ID]int{}
 	for range draws {
-		for _, id := range g.ChooseTips(random, limit, ID{}) {
+		for _, id := range g.ChooseTips(random, limit, ID{}, 1<<62) {
 			chosen[id]++
 		}
 	}
@@ -578,13 +578,13 @@ func TestLargePools(t *testing.T) {
 		late[id] = true
 	}
 	for range 200 {
-		for _, id := range g.ChooseTips(random, 8, ID{}) {
+		for _, id := range g.ChooseTips(random, 8, ID{}, 1<<62) {
 			if !late[id] {
 				t.Fatal("chose a tip beyond the pool")
 			}
 		}
 	}
-	swept := g.SweepTips(256)
+	swept := g.SweepTips(256, 1<<62)
 	for i, v := range swept {
 		if v.ID != ids[i] {
 			t.Fatalf("swept %d is not the oldest left", i)
@@ -634,7 +634,7 @@ func BenchmarkGraph(b *testing.B) {
 		g, _ := grown(b, 200)
 		random := seeded(1)
 		for b.Loop() {
-			g.ChooseTips(random, 8, ID{})
+			g.ChooseTips(random, 8, ID{}, 1<<62)
 		}
 	})
 }

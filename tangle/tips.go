@@ -15,9 +15,9 @@ func (g *Graph) Tips() int { return len(g.tips) }
 
 // ChooseTips picks up to limit parents for a message with entries: the author's previous message while the order has not
 // settled it (so that a lost one is noticed), a recent witness where there is one, and the rest uniformly at random among
-// the tips. The root is a parent while there are fewer than two others.
-func (g *Graph) ChooseTips(random *rand.Rand, limit int, previous ID) []ID {
-	pool := g.tips
+// the tips. Tips later than latest are left out. The root is a parent while there are fewer than two others.
+func (g *Graph) ChooseTips(random *rand.Rand, limit int, previous ID, latest Time) []ID {
+	pool := notAfter(g.tips, latest)
 	if len(pool) > MaxTipPool {
 		pool = pool[len(pool)-MaxTipPool:]
 	}
@@ -40,11 +40,19 @@ func (g *Graph) ChooseTips(random *rand.Rand, limit int, previous ID) []ID {
 	return sortedIDs(picked)
 }
 
-// SweepTips returns all tips for a witness, at most limit, those that were attached first before the others.
-func (g *Graph) SweepTips(limit int) []*Vertex {
-	all := slices.Clone(g.tips)
+// SweepTips returns all tips for a witness that are not later than latest, at most limit, those that were attached first
+// before the others.
+func (g *Graph) SweepTips(limit int, latest Time) []*Vertex {
+	all := slices.Clone(notAfter(g.tips, latest))
 	slices.SortFunc(all, func(a, b *Vertex) int { return cmp.Compare(a.Number, b.Number) })
 	return all[:min(limit, len(all))]
+}
+
+func notAfter(tips []*Vertex, latest Time) []*Vertex {
+	if !slices.ContainsFunc(tips, func(v *Vertex) bool { return v.Header.Time > latest }) {
+		return tips
+	}
+	return slices.DeleteFunc(slices.Clone(tips), func(v *Vertex) bool { return v.Header.Time > latest })
 }
 
 func newestWitness(pool []*Vertex) (best *Vertex) {

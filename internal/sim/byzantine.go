@@ -294,10 +294,10 @@ func (a *attacker) wrong(m *tangle.Message) *tangle.Message {
 	})
 }
 
-// maxLie is how far ahead of its clock a liar claims to be. Together with the skew of two correct clocks it stays within
-// what others accept without holding; beyond that a liar can slow rounds down to the skew between correct clocks, because
-// who builds on a message from the future must claim its time (docs/decisions has the record).
-const maxLie = 150 * time.Millisecond
+// maxLie is how far ahead of its clock a liar claims to be: almost as far as others accept without holding. Correct nodes
+// build on messages ahead of half of that only if they must, so that they are not dragged along and hold nothing of each
+// other.
+const maxLie = 450 * time.Millisecond
 
 // lie changes heads, range answers and votes, and shifts the claimed time within what others accept.
 func (a *attacker) lie(e gossip.Envelope) gossip.Envelope {
