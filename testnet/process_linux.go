@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // childAttributes make a child die when the thread that started it does, so that no node outlives its network, and keep
@@ -31,15 +33,22 @@ func (node *Node) Usage() Usage {
 	if err != nil {
 		return Usage{}
 	}
-	// proc(5): the name in brackets may hold anything; utime, stime and rss are fields 14, 15 and 24.
+	// proc(5): the name in brackets may hold anything; rss is field 24.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 22 {
 		return Usage{}
 	}
-	field := func(n int) uint64 {
-		v, _ := strconv.ParseUint(string(fields[n-3]), 10, 64)
-		return v
+	pages, _ := strconv.ParseUint(string(fields[24-3]), 10, 64)
+	return Usage{RSS: pages * uint64(os.Getpagesize()), CPU: cpuTime(pid)}
+}
+
+// cpuTime is what the scheduler has counted for all threads of a process, to the nanosecond. The utime and stime of proc(5)
+// are sampled by the tick, which overstates a process that wakes up often for a moment.
+func cpuTime(pid int) time.Duration {
+	const schedulerClock = 2 // CPUCLOCK_SCHED; clock_getcpuclockid(3) makes its clocks of the inverted PID in this way
+	var t unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|schedulerClock), &t) != nil {
+		return 0
 	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
-	return Usage{RSS: field(24) * uint64(os.Getpagesize()), CPU: time.Duration(field(14)+field(15)) * tick}
+	return time.Duration(t.Nano())
 }

@@ -210,25 +210,35 @@ func (s *session) write(lane Lane) error {
 	beat, stop := s.beat(lane)
 	defer stop()
 	var batch [][]byte
+	quiet, beats := true, 0 // nothing was sent since the last beat; beats without a ping
 	for {
 		pingDue := false
 		select {
 		case <-s.life.Done():
 			return context.Cause(s.life)
 		case <-beat:
-			pingDue = true
+			beats++
+			pingDue = quiet || beats >= beatsPerPing // frames tell the peer as much; the round trip is measured now and then
+			quiet = true
 		case <-queue.ready:
+		}
+		if pingDue {
+			beats = 0
 		}
 		if err := s.writeControl(out, pingDue); err != nil {
 			return fmt.Errorf("%s lane: %w", lane, err)
 		}
 		batch = queue.take(batch)
+		quiet = quiet && len(batch) == 0
 		if err := s.writeBatch(out, lane, batch); err != nil {
 			return fmt.Errorf("%s lane: %w", lane, err)
 		}
 		clear(batch)
 	}
 }
+
+// beatsPerPing is how many beats a lane that is in use goes without a ping.
+const beatsPerPing = 4
 
 // beat ticks on the witness lane only.
 func (s *session) beat(lane Lane) (<-chan time.Time, func()) {

@@ -96,7 +96,7 @@ var (
 
 // pace holds every duration of the package; tests shorten them.
 type pace struct {
-	beat       time.Duration // a ping to each peer this often
+	beat       time.Duration // a ping to each peer this often, unless frames go out anyway
 	stale      time.Duration // silent this long: a new connection replaces the old one
 	idle       time.Duration // silent this long: the connection is closed
 	setup      time.Duration // from connection to four streams
