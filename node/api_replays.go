@@ -29,6 +29,7 @@ type replays struct {
 	fresh    []replayID      // not written yet, oldest first
 	next     uint64          // number of the next segment
 	hashes   int             // remembered in all
+	begun    chan struct{}   // told when fresh has its first
 	wake     chan struct{}   // told when fresh is long
 }
 
@@ -52,6 +53,7 @@ type replaySegment struct {
 const (
 	replayTime     = 24 * time.Hour
 	replayFlush    = 200 * time.Millisecond
+	replaySweep    = time.Minute // what is old is dropped this often, on an idle node
 	MaxReplays     = 50_000
 	MaxReplaySlots = 128 // keys of a segment: full ones stay below the store's bound on values
 )
@@ -60,7 +62,7 @@ const (
 const MaxReplayHashes = 8 * MaxReplays
 
 func openReplays(s store.Store) (*replays, error) {
-	r := &replays{store: s, now: time.Now, known: map[replayID]*replay{}, wake: make(chan struct{}, 1)}
+	r := &replays{store: s, now: time.Now, known: map[replayID]*replay{}, begun: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	var err, bad error
 	if r.secret, err = openSecret(s, "saltkey"); err != nil {
 		return nil, err
@@ -133,24 +135,36 @@ func (r *replays) end(id replayID, done published, err error) {
 	k.running, k.done = false, done
 	r.hashes += len(done.hashes)
 	r.fresh = append(r.fresh, id)
+	if len(r.fresh) == 1 {
+		tell(r.begun)
+	}
 	if len(r.fresh) >= MaxReplaySlots {
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
+		tell(r.wake)
 	}
 }
 
-// run writes segments until ctx ends, and once more then.
+// tell leaves a note for whoever waits on ch, unless there is one.
+func tell(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// run writes segments until ctx ends, and once more then: a moment after the first slot that is fresh, so that an idle node
+// does not wake up for nothing.
 func (r *replays) run(ctx context.Context) error {
-	tick := time.NewTicker(replayFlush)
-	defer tick.Stop()
 	for {
 		select {
-		case <-tick.C:
-		case <-r.wake:
+		case <-r.begun:
+		case <-time.After(replaySweep):
 		case <-ctx.Done():
 			return r.flush()
+		}
+		select {
+		case <-time.After(replayFlush):
+		case <-r.wake:
+		case <-ctx.Done():
 		}
 		if err := r.flush(); err != nil {
 			return err
