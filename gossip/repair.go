@@ -203,7 +203,9 @@ func (r *Repair) Tick(now tangle.Time, gaps Gaps, mine Heads) (asks []Envelope) 
 	asks, behind := r.catchUp(now, mine)
 	if behind && !r.stuck(now) {
 		clear(r.wants) // the ranges bring them
-		r.due = 0
+		if r.due = 0; !r.catch.on {
+			r.due = now.Add(r.pace.FirstAsk) // what is here is executed first
+		}
 		return asks
 	}
 	byPeer := map[tangle.Member][]tangle.ID{}
@@ -266,6 +268,7 @@ func (r *Repair) Answered(from tangle.Member, upto uint64) {
 	if r.catch.on && r.catch.peer == from {
 		r.catch.on = false
 		r.catch.upto = max(r.catch.upto, upto)
+		r.due = r.catch.since // at once
 	}
 }
 

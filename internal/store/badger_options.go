@@ -16,10 +16,11 @@ import (
 const DefaultMemoryBytes = 16 << 20
 
 // options sets Badger up for one writer of many small values that must not lose
-// one, in a process of small memory. Values stay in the tree, because only then
-// is a batch one record of one write-ahead log; nothing is compressed, because
-// IDs, hashes and signatures do not compress; blocks are read through the page
-// cache, so that there is no second cache.
+// one, in a process of small memory. Large values, messages under load, go to the
+// value log and are written once; the tree would write them again with each
+// compaction. Nothing is compressed, because IDs, hashes and signatures do not
+// compress; blocks are read through the page cache, so that there is no second
+// cache.
 func (c BadgerConfig) options(log *badgerLog) (badger.Options, error) {
 	if c.Dir == "" {
 		return badger.Options{}, errors.New("store: no data folder given")
@@ -31,11 +32,14 @@ func (c BadgerConfig) options(log *badgerLog) (badger.Options, error) {
 	if memory < DefaultMemoryBytes {
 		return badger.Options{}, fmt.Errorf("store: %d bytes of memory, at least %d are needed", memory, DefaultMemoryBytes)
 	}
-	const valueThreshold = 2 * MaxValueBytes
+	const (
+		valueThreshold = 4 << 10
+		valueLogFile   = 64 << 20
+	)
 	return badger.DefaultOptions(c.Dir).
 		WithSyncWrites(true).
 		WithValueThreshold(valueThreshold).
-		WithValueLogFileSize(valueThreshold).
+		WithValueLogFileSize(valueLogFile).
 		WithMemTableSize(memory).
 		WithNumMemtables(2).
 		WithBaseTableSize(4 << 20).
