@@ -90,7 +90,7 @@ func (w *network) run(d time.Duration) {
 	}
 }
 
-func (w *network) step(i int, c *Core) {
+func (w *network) step(i int, c *Core) Effects {
 	w.t.Helper()
 	in := w.inbox[i]
 	w.inbox[i] = nil
@@ -113,6 +113,7 @@ func (w *network) step(i int, c *Core) {
 	for _, e := range out.Send {
 		w.deliver(i, e)
 	}
+	return out
 }
 
 func (w *network) deliver(from int, e gossip.Envelope) {
