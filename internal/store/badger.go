@@ -188,10 +188,9 @@ func (b *Badger) Close() error {
 	return errors.Join(err, b.db.Close(), b.lock.Close())
 }
 
-// RunGC gives back the space of values that Badger keeps outside its tree, from
-// time to time until ctx ends. No value that Apply takes is that large, so there
-// is nothing to give back unless that changes; the tree itself is compacted by
-// Badger without being asked.
+// RunGC gives back the space of deleted values that Badger keeps outside its
+// tree, from time to time until ctx ends. The tree itself is compacted by Badger
+// without being asked.
 func (b *Badger) RunGC(ctx context.Context) error {
 	const interval, garbageShare = 10 * time.Minute, 0.5
 	ticker := time.NewTicker(interval)
@@ -283,6 +282,9 @@ func (b *Badger) commit(batch *Batch) error {
 	} else {
 		version++
 		err = b.writeAt(version, changes)
+	}
+	if err == nil {
+		err = b.log.firstError() // a failed sync of the value log is told in no other way
 	}
 	if err != nil {
 		// After a failed sync nobody knows what is on the disk.
