@@ -128,7 +128,7 @@ func (w *network) deliver(from int, e gossip.Envelope) {
 		}
 		if f.Messages != nil {
 			for _, raw := range f.Messages.Raw {
-				m, err := tangle.Codec{Network: w.genesis.ID(), Limits: w.genesis.Limits}.Parse(raw)
+				m, err := w.cores[j].codec.Parse(raw)
 				if err != nil {
 					w.t.Fatalf("message from %d: %v", from, err)
 				}
