@@ -1,0 +1,346 @@
+package did
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"weft/internal/zip215"
+	"weft/plugins"
+	"weft/tangle"
+)
+
+// EnvelopeRules are what one type of signed operation asks of its envelope.
+type EnvelopeRules struct {
+	Type      string // the member "type"
+	MaxBytes  int
+	MaxProofs int
+	MaxDepth  int
+
+	// Shape refuses an operation by its members before its signatures are verified, which costs most; nil: nothing.
+	// Signers are set, but what they signed is not yet known to be this.
+	Shape func(*Envelope) error
+}
+
+// Envelope is a signed operation of which the form and the proofs are good. What it asks for is not judged.
+type Envelope struct {
+	Body     Object // without "proof"
+	Op       string
+	Hash     string      // opHash: the Multihash of the canonical body
+	NotAfter tangle.Time // 0: no end
+	Signers  []string    // multikeys of the proofs, ascending and distinct
+	Raw      []byte
+}
+
+// OpenEnvelope reads a signed operation: canonical bytes (RFC 8785) with integers only and no null, the type, the network,
+// and proofs of sound Ed25519 keys that verify under ZIP-215. It depends on nothing but its arguments. The codes, in the
+// order in which they are found: too_large, not_canonical; unknown_field and bad_value (in a proof); bad_value,
+// wrong_network; those of Shape; bad_signature.
+func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope, error) {
+	whole, signed, err := decodeCanonical(raw, JSONLimits{rules.MaxBytes, rules.MaxDepth})
+	if err != nil {
+		return nil, err
+	}
+	proofs, err := readProofs(whole["proof"], rules.MaxProofs)
+	if err != nil {
+		return nil, err
+	}
+	delete(whole, "proof")
+	sum := sha256.Sum256(signed)
+	e := &Envelope{Body: whole, Hash: multihash(sum), Raw: raw}
+	for _, p := range proofs {
+		e.Signers = append(e.Signers, p.multikey)
+	}
+	if err := e.readHeader(network, rules.Type); err != nil {
+		return nil, err
+	}
+	if rules.Shape != nil {
+		if err := rules.Shape(e); err != nil {
+			return nil, err
+		}
+	}
+	if err := verifyProofs(proofs, sum); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// decodeCanonical reads an object, refuses every text of it but the canonical one, and returns also that text without the
+// proof, which is what is signed.
+func decodeCanonical(raw []byte, l JSONLimits) (whole Object, signed []byte, err error) {
+	p := parser{integers: true}
+	v, err := p.parse(raw, l)
+	if r := plugins.Rejected(err); r != nil && r.Code == "bad_json" {
+		return nil, nil, plugins.Reject("not_canonical", "%s", r.Detail)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	whole, ok := v.(Object)
+	if !ok || len(whole) == 0 {
+		return nil, nil, plugins.Reject("not_canonical", "not an object with members")
+	}
+	text, signed, err := writeCanonical(whole, len(raw))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !bytes.Equal(text, raw):
+		return nil, nil, plugins.Reject("not_canonical", "not the text that RFC 8785 makes of it")
+	case p.null:
+		return nil, nil, plugins.Reject("bad_value", "a null")
+	}
+	return whole, signed, nil
+}
+
+// writeCanonical writes an object once and cuts its proof out of a copy: members end with a comma, the last one with the
+// closing brace instead.
+func writeCanonical(whole Object, size int) (text, signed []byte, err error) {
+	text = append(make([]byte, 0, size+1), '{')
+	from, to := 0, 0
+	for _, name := range sortedNames(whole) {
+		if name == "proof" {
+			from = len(text)
+		}
+		if text, err = appendMember(text, name, whole[name], MaxJSONDepth-1); err != nil {
+			return nil, nil, err
+		}
+		if text = append(text, ','); name == "proof" {
+			to = len(text)
+		}
+	}
+	signed = slices.Concat(text[:from], text[to:])
+	text[len(text)-1], signed[len(signed)-1] = '}', '}'
+	return text, signed, nil
+}
+
+// readHeader checks the members that all signed operations share.
+func (e *Envelope) readHeader(network tangle.ID, kind string) (err error) {
+	if e.Body["type"] != kind {
+		return plugins.Reject("bad_value", "type is not %s", kind)
+	}
+	text, _ := e.Body["network"].(string)
+	named, err := tangle.ParseID(text)
+	if err != nil {
+		return plugins.Reject("bad_value", "network: %v", err)
+	}
+	if named != network {
+		return plugins.Reject("wrong_network", "this network is %s", network)
+	}
+	if e.Op, _ = e.Body["op"].(string); e.Op == "" {
+		return plugins.Reject("bad_value", "op is missing or not a text")
+	}
+	if v, there := e.Body["notAfter"]; there {
+		e.NotAfter, err = parseTime(v)
+	}
+	return err
+}
+
+// timeLayout is RFC 3339 in UTC with whole seconds, the one form of times inside operations and documents.
+const timeLayout = "2006-01-02T15:04:05Z"
+
+// ParseTime reads a time as operations and documents hold it: RFC 3339, UTC as Z, whole seconds, from 1970 on.
+func ParseTime(s string) (tangle.Time, error) {
+	t, err := time.Parse(timeLayout, s)
+	if err != nil || t.Format(timeLayout) != s || t.Unix() <= 0 {
+		return 0, plugins.Reject("bad_value", "%.40q is not a time such as 2026-12-01T00:00:00Z", s)
+	}
+	return tangle.TimeOf(t), nil
+}
+
+// FormatTime is t floored to seconds in the form of ParseTime.
+func FormatTime(t tangle.Time) string { return t.Std().Format(timeLayout) }
+
+func parseTime(v any) (tangle.Time, error) {
+	s, _ := v.(string)
+	return ParseTime(s)
+}
+
+// proof is one proof of an operation.
+type proof struct {
+	multikey  string
+	member    tangle.Member // the key's bytes
+	options   Object        // the proof without proofValue
+	signature tangle.Signature
+}
+
+func readProofs(v any, limit int) ([]proof, error) {
+	list, ok := v.([]any)
+	switch {
+	case !ok || len(list) == 0:
+		return nil, plugins.Reject("bad_value", "proof is not a list with members")
+	case len(list) > limit:
+		return nil, plugins.Reject("too_large", "%d proofs, at most %d are allowed", len(list), limit)
+	}
+	proofs := make([]proof, len(list))
+	for i, item := range list {
+		p, err := readProof(item)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 && proofs[i-1].multikey >= p.multikey {
+			return nil, plugins.Reject("bad_value", "proofs are not in strictly ascending order of verificationMethod")
+		}
+		proofs[i] = p
+	}
+	return proofs, nil
+}
+
+// readProof takes exactly the five members, so that whoever relays an operation cannot hide anything in it.
+func readProof(v any) (p proof, err error) {
+	o, ok := v.(Object)
+	if !ok {
+		return p, plugins.Reject("bad_value", "a proof is not an object")
+	}
+	for _, name := range sortedNames(o) {
+		if !slices.Contains([]string{"type", "cryptosuite", "verificationMethod", "proofPurpose", "proofValue"}, name) {
+			return p, plugins.Reject("unknown_field", "proof member %.40q", name)
+		}
+	}
+	method, _ := o["verificationMethod"].(string)
+	p.multikey = strings.TrimPrefix(method, didKeyPrefix)
+	p.multikey, _, _ = strings.Cut(p.multikey, "#")
+	p.options = proofOptions(p.multikey)
+	for name, want := range p.options {
+		if o[name] != want {
+			return p, plugins.Reject("bad_value", "a proof is not an eddsa-jcs-2022 proof for capabilityInvocation by a did:key")
+		}
+	}
+	value, _ := o["proofValue"].(string)
+	if p.signature, err = parseSignature(value); err != nil {
+		return p, err
+	}
+	key, err := ParseMultikey(p.multikey)
+	if err != nil || key.Type != Ed25519 {
+		return p, plugins.Reject("bad_value", "a proof's key is not an Ed25519 key")
+	}
+	p.member = tangle.Member(key.Bytes)
+	return p, nil
+}
+
+// didKeyPrefix begins the name of every did:key.
+const didKeyPrefix = "did:key:"
+
+// proofOptions is a proof without its value.
+func proofOptions(multikey string) Object {
+	return Object{
+		"type": "DataIntegrityProof", "cryptosuite": "eddsa-jcs-2022", "proofPurpose": "capabilityInvocation",
+		"verificationMethod": didKeyPrefix + multikey + "#" + multikey,
+	}
+}
+
+// maxSignatureText is the longest base58btc form of 64 bytes, with its "z".
+const maxSignatureText = 89
+
+func parseSignature(s string) (tangle.Signature, error) {
+	text, found := strings.CutPrefix(s, "z")
+	if found && len(s) <= maxSignatureText {
+		if b, err := ParseBase58(text); err == nil && len(b) == len(tangle.Signature{}) {
+			return tangle.Signature(b), nil
+		}
+	}
+	return tangle.Signature{}, plugins.Reject("bad_value", "proofValue is not a signature of 64 bytes in base58btc")
+}
+
+// verifyProofs verifies the signatures over hash data that end with sum. Keys differ from operation to operation, so
+// prepared ones are not kept.
+func verifyProofs(proofs []proof, sum [sha256.Size]byte) error {
+	items := make([]zip215.Item, len(proofs))
+	for i, p := range proofs {
+		if err := zip215.CheckKey(p.member); err != nil {
+			return plugins.Reject("bad_signature", "%s: %v", p.multikey, err)
+		}
+		input, err := hashData(p.options, sum)
+		if err != nil {
+			return err
+		}
+		items[i] = zip215.Item{Member: p.member, Input: input, Signature: p.signature}
+	}
+	for i, good := range zip215.NewVerifier().VerifyAll(items) {
+		if !good {
+			return plugins.Reject("bad_signature", "the proof of %s does not verify", proofs[i].multikey)
+		}
+	}
+	return nil
+}
+
+// hashData is what eddsa-jcs-2022 signs: 64 bytes.
+func hashData(options Object, body [sha256.Size]byte) ([]byte, error) {
+	text, err := Canonical(options)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(text)
+	return slices.Concat(sum[:], body[:]), nil
+}
+
+// ToSign is what one signer signs: HashData, 64 bytes, with plain Ed25519. Proof is the proof without proofValue.
+type ToSign struct {
+	Proof    Object
+	HashData []byte
+}
+
+// Prepare makes the proof that a signer adds to a body without proofs.
+func Prepare(body Object, multikey string) (ToSign, error) {
+	key, err := ParseMultikey(multikey)
+	if err != nil {
+		return ToSign{}, err
+	}
+	if key.Type != Ed25519 {
+		return ToSign{}, plugins.Reject("bad_value", "operations are signed with Ed25519, not %s", key.Type)
+	}
+	sum, err := bodySum(body)
+	if err != nil {
+		return ToSign{}, err
+	}
+	options := proofOptions(multikey)
+	data, err := hashData(options, sum)
+	return ToSign{options, data}, err
+}
+
+// Attach makes the entry out of a body and signatures by multikey. It does not verify them.
+func Attach(body Object, signatures map[string][]byte) ([]byte, error) {
+	if _, there := body["proof"]; there {
+		return nil, plugins.Reject("bad_value", "the body has a proof already")
+	}
+	proofs := []any{}
+	for _, multikey := range slices.Sorted(maps.Keys(signatures)) {
+		p := proofOptions(multikey)
+		p["proofValue"] = "z" + Base58(signatures[multikey])
+		proofs = append(proofs, p)
+	}
+	whole := maps.Clone(body)
+	whole["proof"] = proofs
+	return Canonical(whole)
+}
+
+// Sign is Prepare and Attach for keys at hand.
+func Sign(body Object, keys ...ed25519.PrivateKey) ([]byte, error) {
+	signatures := map[string][]byte{}
+	for _, key := range keys {
+		multikey := Ed25519Key(key.Public().(ed25519.PublicKey)).Multikey()
+		sign, err := Prepare(body, multikey)
+		if err != nil {
+			return nil, err
+		}
+		signatures[multikey] = ed25519.Sign(key, sign.HashData)
+	}
+	return Attach(body, signatures)
+}
+
+// OpHash names an operation: the Multihash of its canonical body.
+func OpHash(body Object) (string, error) {
+	sum, err := bodySum(body)
+	return multihash(sum), err
+}
+
+func bodySum(body Object) (sum [sha256.Size]byte, err error) {
+	if _, there := body["proof"]; there {
+		return sum, plugins.Reject("bad_value", "the body has a proof already")
+	}
+	text, err := Canonical(body)
+	return sha256.Sum256(text), err
+}
