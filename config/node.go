@@ -65,12 +65,13 @@ type TLS struct {
 	Key  string `json:"key"`
 }
 
-// Limits are rates per caller, a second; 0 lifts one.
+// Limits are rates per caller; 0 lifts one.
 type Limits struct {
 	ReadsPerSecond     int `json:"readsPerSecond"`
 	WritesPerSecond    int `json:"writesPerSecond"`
 	VerifiesPerSecond  int `json:"verifiesPerSecond"`
 	AnonymousPerSecond int `json:"anonymousPerSecond"` // per address, for callers without a token
+	LoginsPerMinute    int `json:"loginsPerMinute"`    // per address
 }
 
 // Operator is how the operator of this machine reaches the node.
@@ -119,7 +120,7 @@ func Default() Node {
 
 // DefaultRates are those of api.md, section 2.
 func DefaultRates() Limits {
-	return Limits{ReadsPerSecond: 50, WritesPerSecond: 20, VerifiesPerSecond: 10, AnonymousPerSecond: 20}
+	return Limits{ReadsPerSecond: 50, WritesPerSecond: 20, VerifiesPerSecond: 10, AnonymousPerSecond: 20, LoginsPerMinute: 10}
 }
 
 // pace is what a profile stands for.

@@ -134,6 +134,7 @@ func (c *checker) api() {
 	c.rate("api.limits.writesPerSecond", a.Limits.WritesPerSecond)
 	c.rate("api.limits.verifiesPerSecond", a.Limits.VerifiesPerSecond)
 	c.rate("api.limits.anonymousPerSecond", a.Limits.AnonymousPerSecond)
+	c.rate("api.limits.loginsPerMinute", a.Limits.LoginsPerMinute)
 }
 
 func (c *checker) listener(a API) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -273,18 +274,28 @@ type apiDoor struct {
 	*api
 	asOperator bool
 	echo       *echo.Echo
+	anyOrigin  []string // prefixes of paths that web pages of every origin may GET
 }
 
 func newDoor(a *api, operator bool) (*apiDoor, error) {
 	d := &apiDoor{api: a, asOperator: operator, echo: echo.New()}
 	d.echo.HTTPErrorHandler = d.routeError
 	for _, r := range apiRoutes() {
-		if r.auth != authOperator || operator {
-			d.echo.Add(r.method, r.path, d.serve(&r))
-			if r.method == http.MethodGet && !r.streams() {
-				d.echo.Add(http.MethodHead, r.path, d.serve(&r)) // net/http drops the body
-			}
-		}
+		d.add(&r)
 	}
 	return d, d.mountPlugins()
+}
+
+// add serves a route, if it is one of this door.
+func (d *apiDoor) add(r *apiRoute) {
+	if r.auth == authOperator && !d.asOperator {
+		return
+	}
+	d.echo.Add(r.method, r.path, d.serve(r))
+	if r.method == http.MethodGet && !r.streams() {
+		d.echo.Add(http.MethodHead, r.path, d.serve(r)) // net/http drops the body
+	}
+	if r.anyOrigin {
+		d.anyOrigin = append(d.anyOrigin, r.path[:strings.IndexAny(r.path+":", ":*")])
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"weft/config"
+	"weft/plugins"
 )
 
 // authRule says who may call a route (api.md, section 2).
@@ -31,23 +32,41 @@ func (a authRule) String() string {
 
 const openAccess = config.AccessOpen
 
-// The scopes of API keys.
+// The scopes that the node's own routes ask for.
 const (
-	scopeRead   = "ledger:read"
-	scopeSubmit = "ledger:submit"
-	scopeAdmin  = "admin"
+	scopeRead   = plugins.ScopeLedgerRead
+	scopeSubmit = plugins.ScopeLedgerSubmit
+	scopeAdmin  = plugins.ScopeAdmin
 )
 
 // apiCaller is who calls.
 type apiCaller struct {
-	id       string // for limits, cursors and idempotency: a key's id, or an address
+	id       string // for limits, cursors and idempotency: a key's id, a token's subject, or an address
 	operator bool
-	key      *apiKey // nil without one
+	local    bool            // calls from this machine
+	key      *apiKey         // nil without one
+	token    *plugins.Caller // nil without one
 }
 
 // may says whether the caller's own rights reach.
 func (c apiCaller) may(scope string) bool {
-	return c.operator || (c.key != nil && slices.Contains(c.key.Scopes, scope))
+	return c.operator || (c.key != nil && slices.Contains(c.key.Scopes, scope)) || (c.token != nil && c.token.May(scope))
+}
+
+// known says whether the caller showed a credential.
+func (c apiCaller) known() bool { return c.operator || c.key != nil || c.token != nil }
+
+// forPlugins is the caller as plugins see it.
+func (c apiCaller) forPlugins() plugins.Caller {
+	p := plugins.Caller{}
+	switch {
+	case c.token != nil:
+		p = *c.token
+	case c.key != nil:
+		p.Scopes = c.key.Scopes
+	}
+	p.ID, p.Operator, p.Loopback = c.id, c.operator, c.local
+	return p
 }
 
 // admit settles who calls, whether they may, and how often.
@@ -85,11 +104,11 @@ func (c *apiCall) authorize() error {
 	switch {
 	case open || c.caller.may(c.route.scope):
 		return nil
-	case c.caller.key == nil:
-		return refuse("unauthenticated", "this route needs an API key with the scope %s", c.route.scope).
-			with("WWW-Authenticate", `ApiKey realm="weft", header="X-API-Key"`)
+	case !c.caller.known():
+		return refuse("unauthenticated", "this route needs an API key or a token with the scope %s", c.route.scope).
+			with("WWW-Authenticate", authenticateHeader)
 	}
-	return refuse("forbidden", "the key does not have the scope %s", c.route.scope)
+	return refuse("forbidden", "the caller does not have the scope %s", c.route.scope)
 }
 
 // identify finds the caller. A credential that is there must be right, even where none is needed.
@@ -98,9 +117,9 @@ func (d *apiDoor) identify(r *http.Request) (apiCaller, error) {
 		return apiCaller{id: "operator", operator: true}, nil
 	}
 	address := callerAddress(r)
-	caller := apiCaller{id: address.String()}
+	caller := apiCaller{id: address.String(), local: address.IsLoopback()}
 	if auth := r.Header["Authorization"]; len(auth) > 0 {
-		return caller, refuse("bad_token", "no token of this kind is known here").with("WWW-Authenticate", `ApiKey realm="weft", header="X-API-Key"`)
+		return d.identifyToken(r, caller, auth)
 	}
 	header := r.Header["X-Api-Key"]
 	if len(header) == 0 {
@@ -113,7 +132,35 @@ func (d *apiDoor) identify(r *http.Request) (apiCaller, error) {
 		}
 		return caller, refuse("bad_api_key", "the key is unknown, expired, revoked or not for this address")
 	}
-	return apiCaller{id: "key " + key.ID, key: key}, nil
+	return apiCaller{id: "key " + key.ID, local: caller.local, key: key}, nil
+}
+
+const authenticateHeader = `Bearer realm="weft", ApiKey realm="weft" header="X-API-Key"`
+
+// identifyToken asks the plugin that knows tokens.
+func (d *apiDoor) identifyToken(r *http.Request, caller apiCaller, auth []string) (apiCaller, error) {
+	token, bearer := strings.CutPrefix(auth[0], "Bearer ")
+	refusal := refuse("bad_token", "no token of this kind is known here").with("WWW-Authenticate", authenticateHeader)
+	if !bearer || len(auth) > 1 {
+		return caller, refusal
+	}
+	for _, p := range d.Plugins {
+		if p.Plugin.Authenticate == nil {
+			continue
+		}
+		who, err := p.Plugin.Authenticate(r.Context(), token)
+		if err == nil {
+			return apiCaller{id: "token " + who.ID, local: caller.local, token: &who}, nil
+		}
+		if limit := d.rates.take(rateAnonymous, caller.id); limit != nil {
+			return caller, limit // or tokens could be tried out fast
+		}
+		if p := problemOf(err); p != nil {
+			return caller, p.with("WWW-Authenticate", authenticateHeader)
+		}
+		return caller, err
+	}
+	return caller, refusal
 }
 
 // isOperator recognises the operator's token, from this machine only.
@@ -125,6 +172,10 @@ func (d *apiDoor) isOperator(r *http.Request) bool {
 	token, found := strings.CutPrefix(auth[0], "Bearer ")
 	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(d.Config.OperatorToken))
 	return found && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+func (d *apiDoor) forAnyOrigin(path string) bool {
+	return slices.ContainsFunc(d.anyOrigin, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 }
 
 // callerAddress is the address of the other end. Headers that proxies set are not believed: anyone can send them.
@@ -157,7 +208,7 @@ func (d *apiDoor) cors(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case listed:
 		h.Set("Access-Control-Allow-Origin", origin)
-	case strings.HasPrefix(r.URL.Path, "/log/"):
+	case strings.HasPrefix(r.URL.Path, "/log/"), d.forAnyOrigin(r.URL.Path):
 		h.Set("Access-Control-Allow-Origin", "*")
 	default:
 		return false

@@ -34,6 +34,11 @@ type apiRoute struct {
 	types  []string // of the body; JSON if empty
 	gives  []string // media types of the answer; JSON if empty
 	handle func(*apiCall) error
+
+	// For plugins that see to it themselves.
+	anyQuery  bool
+	anyAccept bool
+	anyOrigin bool // web pages of every origin may GET it
 }
 
 // apiCall is one request on its way through a route.
@@ -156,7 +161,7 @@ func (c *apiCall) run() error {
 // checkQuery reads the query and refuses what the route does not know, and what is there twice.
 func (c *apiCall) checkQuery() error {
 	raw := c.Request().URL.RawQuery
-	if raw == "" {
+	if raw == "" || c.route.anyQuery {
 		return nil
 	}
 	var err error
@@ -176,7 +181,7 @@ func (c *apiCall) checkQuery() error {
 
 // checkAccept makes sure that the caller takes a type the route gives.
 func (c *apiCall) checkAccept() error {
-	if c.given() == "" {
+	if !c.route.anyAccept && c.given() == "" {
 		return refuse("not_acceptable", "this route gives %s", strings.Join(c.route.types0(), ", "))
 	}
 	return nil

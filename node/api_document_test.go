@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -226,34 +227,66 @@ func TestDocumentsMerge(t *testing.T) {
 }
 
 func TestPluginRoutes(t *testing.T) {
-	say := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Method, " ", r.URL.Path) })
-	maker := func(name string, routes plugins.Routes) plugins.Maker {
-		return plugins.Maker{Name: name, Open: func(plugins.Host) (plugins.Plugin, error) { return plugins.Plugin{HTTP: routes}, nil }}
+	say := func(w http.ResponseWriter, r *http.Request) error {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprint(w, r.Method, " ", r.PathValue("id"), r.PathValue("rest"), " ", string(body))
+		return nil
 	}
-	n := runNode(t, apiConfig(),
-		maker("notes", plugins.Routes{Prefixes: []string{"/api/v1/notes"}, Handler: say}),
-		maker("metrics", plugins.Routes{Prefixes: []string{"/metrics"}, Handler: say, Operator: true}))
-	for _, path := range []string{"/api/v1/notes", "/api/v1/notes/a/b"} {
-		if r := n.call("POST", path, "{}"); string(r.body) != "POST "+path || r.header.Get("Weft-Position") == "" {
-			t.Errorf("POST %s: HTTP %d %s", path, r.status, r.body)
+	note := func(method, path string) plugins.Route {
+		return plugins.Route{Method: method, Path: path, Auth: plugins.AuthOpen, Serve: say}
+	}
+	maker := func(name string, list ...plugins.Route) plugins.Maker {
+		return plugins.Maker{Name: name, Open: func(plugins.Host) (plugins.Plugin, error) {
+			return plugins.Plugin{HTTP: plugins.Routes{List: list}}, nil
+		}}
+	}
+	post := note("POST", "/api/v1/notes/{id}/lines")
+	post.MaxBody = 10
+	refusing := note("GET", "/api/v1/refused")
+	refusing.Serve = func(http.ResponseWriter, *http.Request) error { return plugins.Reject("deactivated", "gone") }
+	operator := note("GET", "/metrics")
+	operator.Auth = plugins.AuthOperator
+	n := runNode(t, apiConfig(), maker("notes", note("GET", "/api/v1/notes/{id}"), note("GET", "/rest/{rest...}"), post, refusing), maker("metrics", operator))
+	for _, c := range []struct{ method, path, body, want string }{
+		{"GET", "/api/v1/notes/a%2Fb%3Ac", "", "GET a/b:c "},
+		{"GET", "/api/v1/notes/x", "", "GET x "},
+		{"GET", "/rest/did:weft:a%3Ab/c", "", "GET did:weft:a%3Ab/c "},
+		{"POST", "/api/v1/notes/7/lines", "{}", "POST 7 {}"},
+	} {
+		if r := n.call(c.method, c.path, c.body); string(r.body) != c.want || r.header.Get("Weft-Position") == "" {
+			t.Errorf("%s %s: HTTP %d %s", c.method, c.path, r.status, r.body)
 		}
 	}
-	if r := n.call("GET", "/metrics", ""); r.code(t) != "not_found" {
-		t.Errorf("operator's route on the public door: HTTP %d", r.status)
+	for path, want := range map[string]int{"/api/v1/refused": 410, "/metrics": 404} {
+		if r := n.call("GET", path, ""); r.status != want {
+			t.Errorf("GET %s: HTTP %d, want %d", path, r.status, want)
+		}
+	}
+	if r := n.call("POST", "/api/v1/notes/7/lines", `{"long":"body"}`); r.status != 413 {
+		t.Errorf("a body over the route's bound: HTTP %d", r.status)
+	}
+	if r := n.call("GET", "/api/v1/notes/x?y=1", ""); r.code(t) != "bad_parameter" {
+		t.Errorf("an unknown parameter: HTTP %d", r.status)
 	}
 	if r := callDoor(n.api.operator, "GET", "/metrics", ""); r.status != 200 {
 		t.Errorf("operator's route: HTTP %d", r.status)
 	}
-	for _, prefixes := range [][]string{{"/api/v1/node"}, {"/api"}, {"/a", "/a/b"}, {"a"}, {"/"}, {"/x/:id"}} {
-		owner := map[string]string{}
-		var err error
-		for _, p := range prefixes {
-			if err == nil {
-				err = claim(owner, p, "bad")
-			}
-		}
-		if err == nil {
-			t.Errorf("prefixes %v are allowed", prefixes)
+}
+
+func TestPluginRoutesThatStopTheStart(t *testing.T) {
+	serve := func(http.ResponseWriter, *http.Request) error { return nil }
+	for name, list := range map[string][]plugins.Route{
+		"core's own":  {{Method: "GET", Path: "/api/v1/messages/{x}", Auth: plugins.AuthOpen, Serve: serve}},
+		"twice":       {{Method: "GET", Path: "/a/{b}", Auth: plugins.AuthOpen, Serve: serve}, {Method: "GET", Path: "/a/{c}", Auth: plugins.AuthOpen, Serve: serve}},
+		"no path":     {{Method: "GET", Path: "a", Auth: plugins.AuthOpen, Serve: serve}},
+		"echo's path": {{Method: "GET", Path: "/x/:id", Auth: plugins.AuthOpen, Serve: serve}},
+		"no rule":     {{Method: "GET", Path: "/a", Serve: serve}},
+		"no scope":    {{Method: "GET", Path: "/a", Auth: plugins.AuthToken, Serve: serve}},
+		"no server":   {{Method: "GET", Path: "/a", Auth: plugins.AuthOpen}},
+	} {
+		a := &api{apiParts: apiParts{Plugins: []NamedPlugin{{"bad", plugins.Plugin{HTTP: plugins.Routes{List: list}}}}}}
+		if _, err := newDoor(a, false); err == nil {
+			t.Errorf("%s: the node starts", name)
 		}
 	}
 }

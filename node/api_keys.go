@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"weft/internal/store"
+	"weft/plugins"
 )
 
 // apiKey is a key as it is stored: everything but the key itself.
@@ -239,7 +240,7 @@ func (s *jsonScanner) keyName(k *apiKey) *problem {
 }
 
 func (s *jsonScanner) keyScopes(k *apiKey) *problem {
-	known := []string{scopeRead, scopeSubmit, scopeAdmin}
+	known := plugins.Scopes()
 	p := s.array(len(known), func(int) *problem {
 		scope, p := s.str("a scope")
 		if p == nil && (!slices.Contains(known, string(scope)) || slices.Contains(k.Scopes, string(scope))) {

@@ -20,11 +20,12 @@ const (
 	rateWrite
 	rateVerify
 	rateAnonymous
+	rateLogin // each may be a guess
 	rateClasses
 )
 
 func (c rateClass) String() string {
-	return [...]string{"read", "write", "verify", "anonymous"}[c]
+	return [...]string{"read", "write", "verify", "anonymous", "login"}[c]
 }
 
 // MaxRateBuckets bounds the callers remembered; whoever is forgotten starts with a full bucket.
@@ -39,8 +40,9 @@ type rateTable struct {
 }
 
 type ratePolicy struct {
-	perSecond int // 0: no limit
-	burst     int
+	count int // in each period; 0: no limit
+	every time.Duration
+	burst int
 }
 
 type rateKey struct {
@@ -51,19 +53,22 @@ type rateKey struct {
 func newRateTable(l config.Limits) *rateTable {
 	return &rateTable{
 		policies: [rateClasses]ratePolicy{
-			rateRead:      {l.ReadsPerSecond, 2 * l.ReadsPerSecond},
-			rateWrite:     {l.WritesPerSecond, 10 * l.WritesPerSecond},
-			rateVerify:    {l.VerifiesPerSecond, 2 * l.VerifiesPerSecond},
-			rateAnonymous: {l.AnonymousPerSecond, 2 * l.AnonymousPerSecond},
+			rateRead:      {l.ReadsPerSecond, time.Second, 2 * l.ReadsPerSecond},
+			rateWrite:     {l.WritesPerSecond, time.Second, 10 * l.WritesPerSecond},
+			rateVerify:    {l.VerifiesPerSecond, time.Second, 2 * l.VerifiesPerSecond},
+			rateAnonymous: {l.AnonymousPerSecond, time.Second, 2 * l.AnonymousPerSecond},
+			rateLogin:     {l.LoginsPerMinute, time.Minute, l.LoginsPerMinute},
 		},
 		buckets: map[rateKey]*rate.Limiter{},
 	}
 }
 
+func (p ratePolicy) perSecond() float64 { return float64(p.count) / p.every.Seconds() }
+
 // take takes a token, or says when there will be one.
 func (t *rateTable) take(class rateClass, caller string) error {
 	policy := t.policies[class]
-	if policy.perSecond == 0 {
+	if policy.count == 0 {
 		return nil
 	}
 	bucket := t.bucket(rateKey{class, caller}, policy)
@@ -71,10 +76,10 @@ func (t *rateTable) take(class rateClass, caller string) error {
 	if bucket.AllowN(now, 1) {
 		return nil
 	}
-	wait := int(math.Ceil((1 - bucket.TokensAt(now)) / float64(policy.perSecond)))
-	return refuse("rate_limited", "more than %d %s requests a second", policy.perSecond, class).
+	wait := int(math.Ceil((1 - bucket.TokensAt(now)) / policy.perSecond()))
+	return refuse("rate_limited", "more than %d %s requests in %s", policy.count, class, policy.every).
 		with("Retry-After", strconv.Itoa(max(1, wait))).
-		with("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", class, policy.burst, policy.burst/policy.perSecond)).
+		with("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", class, policy.burst, int(float64(policy.burst)/policy.perSecond()))).
 		with("RateLimit", fmt.Sprintf("%q;r=0;t=%d", class, max(1, wait)))
 }
 
@@ -86,7 +91,7 @@ func (t *rateTable) bucket(key rateKey, policy ratePolicy) *rate.Limiter {
 		if len(t.buckets) >= MaxRateBuckets {
 			t.forget()
 		}
-		b = rate.NewLimiter(rate.Limit(policy.perSecond), policy.burst)
+		b = rate.NewLimiter(rate.Limit(policy.perSecond()), policy.burst)
 		t.buckets[key] = b
 	}
 	return b

@@ -1,17 +1,20 @@
 package node
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/labstack/echo/v4"
+	"weft/plugins"
 )
 
 // tlsListener serves TLS 1.3 only.
@@ -44,82 +47,108 @@ func socketListener(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// mountPlugins gives each plugin the paths below its prefixes. Two owners of a path are a start-up error.
+// mountPlugins adds the plugins' routes. Two owners of a path are a start-up error.
 func (d *apiDoor) mountPlugins() error {
 	owner := map[string]string{}
+	for _, r := range apiRoutes() {
+		owner[r.method+" "+shapeOf(r.path)] = "core"
+	}
 	for _, p := range d.Plugins {
-		routes := p.Plugin.HTTP
-		if routes.Handler == nil {
+		for _, r := range p.Plugin.HTTP.List {
+			route, err := pluginRoute(r)
+			if err != nil {
+				return fmt.Errorf("plugin %s: %s %s: %w", p.Name, r.Method, r.Path, err)
+			}
+			operation := route.method + " " + shapeOf(route.path)
+			if other, taken := owner[operation]; taken {
+				return fmt.Errorf("plugins %s and %s both serve %s %s", other, p.Name, r.Method, r.Path)
+			}
+			owner[operation] = p.Name
+			d.add(route)
+		}
+	}
+	return nil
+}
+
+// shapeOf is a path with its parameters' names left out: two routes of one shape are one.
+func shapeOf(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if strings.HasPrefix(part, ":") {
+			parts[i] = ":"
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// pluginRoute is a plugin's route as the node serves it.
+func pluginRoute(r plugins.Route) (*apiRoute, error) {
+	path, names, err := echoPath(r.Path)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Serve == nil:
+		return nil, errors.New("nothing serves it")
+	case r.Auth == plugins.AuthNone:
+		return nil, errors.New("it has no rule of who may call")
+	case (r.Scope == "") != (r.Auth == plugins.AuthOpen || r.Auth == plugins.AuthOperator):
+		return nil, fmt.Errorf("auth %s with scope %q", r.Auth, r.Scope)
+	}
+	route := &apiRoute{
+		method: r.Method, path: path, auth: authOf(r.Auth), scope: r.Scope, rate: rateClass(r.Rate), query: r.Query,
+		body: r.MaxBody, types: r.Types, gives: r.Gives, anyQuery: r.AnyQuery, anyAccept: len(r.Gives) == 0, anyOrigin: r.AnyOrigin,
+	}
+	route.handle = func(c *apiCall) error { return c.lend(names, r.Serve) }
+	return route, nil
+}
+
+func authOf(a plugins.Auth) authRule {
+	return map[plugins.Auth]authRule{
+		plugins.AuthOpen: authOpen, plugins.AuthRead: authRead, plugins.AuthSubmit: authSubmit,
+		plugins.AuthToken: authToken, plugins.AuthAdmin: authAdmin, plugins.AuthOperator: authOperator,
+	}[a]
+}
+
+// echoPath turns /a/{b}/{rest...} into /a/:b/*, with the names of the parameters.
+func echoPath(path string) (string, []string, error) {
+	if !strings.HasPrefix(path, "/") || len(path) < 2 || strings.ContainsAny(path, ":*?# ") {
+		return "", nil, errors.New("no path")
+	}
+	parts := strings.Split(path, "/")
+	var names []string
+	for i, part := range parts {
+		name, found := strings.CutPrefix(part, "{")
+		if !found {
 			continue
 		}
-		for _, prefix := range routes.Prefixes {
-			if err := claim(owner, strings.TrimSuffix(prefix, "/"), p.Name); err != nil {
-				return err
-			}
-			if !routes.Operator || d.asOperator {
-				d.mount(strings.TrimSuffix(prefix, "/"), routes.Handler, routes.Operator)
-			}
+		name = strings.TrimSuffix(name, "}")
+		parts[i] = ":" + name
+		if rest, all := strings.CutSuffix(name, "..."); all {
+			name, parts[i] = rest, "*"
 		}
+		names = append(names, name)
 	}
-	return nil
+	return strings.Join(parts, "/"), names, nil
 }
 
-// claim notes the owner of a prefix and refuses one that reaches into another's paths.
-func claim(owner map[string]string, prefix, name string) error {
-	if !strings.HasPrefix(prefix, "/") || len(prefix) < 2 || strings.ContainsAny(prefix, ":*?# ") {
-		return fmt.Errorf("plugin %s: prefix %q is no path", name, prefix)
-	}
-	for _, r := range apiRoutes() {
-		path := strings.TrimSuffix(r.path, "/*")
-		if path == prefix || strings.HasPrefix(path, prefix+"/") {
-			return fmt.Errorf("plugin %s: prefix %s covers the node's own path %s", name, prefix, r.path)
-		}
-	}
-	for other, who := range owner {
-		if other == prefix || strings.HasPrefix(other, prefix+"/") || strings.HasPrefix(prefix, other+"/") {
-			return fmt.Errorf("plugins %s and %s both own %s", who, name, prefix)
-		}
-	}
-	owner[prefix] = name
-	return nil
-}
-
-// MaxPluginBodyBytes bounds the body of a request to a plugin.
-const MaxPluginBodyBytes = 1 << 20
-
-// mount hands requests under a prefix to a plugin, after the same checks of caller and rate as everywhere: who reads the
-// ledger may GET, who may submit may do the rest. What a caller may see or do beyond that is the plugin's to decide.
-func (d *apiDoor) mount(prefix string, h http.Handler, operator bool) {
-	for _, path := range []string{prefix, prefix + "/*"} {
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-			route := &apiRoute{method: method, path: path, auth: authSubmit, scope: scopeSubmit, rate: rateWrite}
-			if method == http.MethodGet || method == http.MethodHead {
-				route.auth, route.scope, route.rate = authRead, scopeRead, rateRead
+// lend hands a request that passed the node's checks to a plugin: with its body read, its path values unescaped, and who
+// calls in the context.
+func (c *apiCall) lend(names []string, serve func(http.ResponseWriter, *http.Request) error) error {
+	r := c.Request().WithContext(plugins.WithCaller(c.Request().Context(), c.caller.forPlugins()))
+	escaped := r.URL.RawPath != ""
+	for i, value := range c.ParamValues() {
+		rest := c.ParamNames()[i] == "*"
+		if escaped && !rest {
+			plain, err := url.PathUnescape(value)
+			if err != nil {
+				return refuse("bad_parameter", "the path cannot be read")
 			}
-			if operator {
-				route.auth = authOperator
-			}
-			d.echo.Add(method, path, d.lend(route, h))
+			value = plain
 		}
+		r.SetPathValue(names[i], value)
 	}
-}
-
-func (d *apiDoor) lend(route *apiRoute, h http.Handler) echo.HandlerFunc {
-	return func(e echo.Context) error {
-		c := &apiCall{apiDoor: d, Context: e, route: route}
-		err := c.admit()
-		if err == nil {
-			err = c.awaitPosition()
-		}
-		if err != nil {
-			d.fail(e.Response(), e.Request(), err)
-			return nil
-		}
-		d.stamp(e.Response().Header())
-		defer c.log()
-		r := e.Request()
-		r.Body = http.MaxBytesReader(e.Response(), r.Body, MaxPluginBodyBytes)
-		h.ServeHTTP(e.Response(), r)
-		return nil
-	}
+	r.Body = io.NopCloser(bytes.NewReader(c.body))
+	r.ContentLength = int64(len(c.body))
+	c.stamp(c.Response().Header())
+	return serve(c.Response(), r)
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +22,7 @@ type executor struct {
 	plugins   []*ledgerPlugin
 	byKind    map[tangle.Kind]*ledgerPlugin
 	size      uint64 // positions given
+	written   int    // bytes, by entries of the commit that is being executed
 	last      checkpointMark
 	certified checkpointMark
 	members   tangle.Hash
@@ -49,12 +51,14 @@ type ledgerPlugin struct {
 	plugin plugins.Plugin
 	digest tangle.Hash // hash chain over its applied entries and their writes
 	state  *pluginState
+	index  *pluginState // beside the digest
 }
 
 // applied forgets what the store now holds.
 func (x *executor) applied() {
 	for _, p := range x.plugins {
 		p.state.applied()
+		p.index.applied()
 	}
 	if len(x.edge) > 1<<13 {
 		clear(x.edge)
@@ -78,8 +82,13 @@ func (s *step) execute() error {
 	}
 }
 
+// MaxCommitWriteBytes bounds what the entries of one commit write to plugins' state, because a commit is executed in one
+// batch. Entries that come after are rejected: all nodes count the same. It takes some thousand large entries to get there.
+const MaxCommitWriteBytes = 12 << 20
+
 func (s *step) executeCommit(c *consensus.Commit) error {
 	first := s.exec.size
+	s.exec.written = 0
 	for _, v := range c.Messages {
 		if err := s.order(c, v); err != nil {
 			return err
@@ -127,22 +136,30 @@ func (s *step) apply(c *consensus.Commit, v *tangle.Vertex, p tangle.Position, i
 		return "unknown_kind", nil
 	}
 	checked := s.checked(owner, v.Message, i)
-	if checked.Err == nil {
-		checked.Err = owner.apply(plugins.Ordered{
-			Kind: e.Kind, Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: v.ID, Author: v.Header.Author,
-			Position: p, Index: i, Commit: c.Index, Time: c.Time,
-		})
+	ordered := plugins.Ordered{
+		Kind: e.Kind, Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: v.ID, Author: v.Header.Author,
+		Position: p, Index: i, Commit: c.Index, Time: c.Time,
 	}
+	if checked.Err == nil && s.exec.written > MaxCommitWriteBytes {
+		checked.Err = plugins.Reject("commit_full", "the entries before it in this commit have written too much")
+	}
+	if checked.Err == nil {
+		checked.Err = owner.apply(ordered)
+	}
+	rejected := plugins.Rejected(checked.Err)
 	if checked.Err != nil {
-		r := plugins.Rejected(checked.Err)
-		if r == nil {
+		if rejected == nil {
 			return "", fmt.Errorf("plugin %s at position %d: %w", owner.name, p, checked.Err)
 		}
-		code = r.Code[:min(len(r.Code), plugins.MaxCodeBytes)]
+		code = rejected.Code[:min(len(rejected.Code), plugins.MaxCodeBytes)]
 	}
 	owner.chain(p, i, e.Hash, code)
+	if owner.plugin.Index != nil {
+		owner.plugin.Index(owner.index, ordered, rejected)
+	}
+	s.exec.written += owner.state.size() + owner.index.size()
 	s.persistState(owner)
-	return code, owner.state.err
+	return code, errors.Join(owner.state.err, owner.index.err)
 }
 
 // checked is the result of the plugin's Check: the pool's, or made now for own and reloaded messages.

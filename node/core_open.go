@@ -86,7 +86,8 @@ func (c *Core) openPlugins() error {
 	x.byKind, x.edge, x.texts = map[tangle.Kind]*ledgerPlugin{}, map[int64]tlog.Hash{}, map[uint64]checkpoint{}
 	list := append([]CorePlugin{{Name: "data", Plugin: dataPlugin()}}, c.config.Plugins...)
 	for _, p := range list {
-		lp := &ledgerPlugin{name: p.Name, plugin: p.Plugin, state: newPluginState(c.config.Store, p.Name, c.peek)}
+		lp := &ledgerPlugin{name: p.Name, plugin: p.Plugin, state: newPluginState(c.config.Store, spaceOf(store.PrefixState, p.Name), c.peek)}
+		lp.index = newPluginState(c.config.Store, spaceOf(store.PrefixIndex, p.Name), c.peek)
 		for _, k := range p.Plugin.Kinds {
 			if other := x.byKind[k]; other != nil {
 				return fmt.Errorf("plugins %s and %s both own kind %d", other.name, p.Name, k)

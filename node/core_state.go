@@ -11,8 +11,8 @@ import (
 	"weft/plugins"
 )
 
-// pluginState is one plugin's key space while entries are applied: the writes of this entry over those of this Step over
-// the store. It implements plugins.State.
+// pluginState is one of a plugin's key spaces while entries are applied: the writes of this entry over those of this Step
+// over the store. It implements plugins.State and plugins.Index.
 type pluginState struct {
 	prefix []byte
 	store  store.Store
@@ -22,16 +22,16 @@ type pluginState struct {
 	err    error // the store failed: the node must stop
 }
 
-func newPluginState(s store.Store, name string, peers func(string) plugins.View) *pluginState {
+func newPluginState(s store.Store, prefix []byte, peers func(string) plugins.View) *pluginState {
 	return &pluginState{
-		prefix: statePrefix(name), store: s, peers: peers,
+		prefix: prefix, store: s, peers: peers,
 		step: map[string][]byte{}, entry: map[string][]byte{},
 	}
 }
 
-// statePrefix is where a plugin's keys live.
-func statePrefix(name string) []byte {
-	return store.Key(store.PrefixState, []byte{byte(len(name))}, []byte(name))
+// spaceOf is where a plugin's keys of one sort live.
+func spaceOf(sort store.Prefix, plugin string) []byte {
+	return store.Key(sort, []byte{byte(len(plugin))}, []byte(plugin))
 }
 
 func (p *pluginState) key(key []byte) []byte { return slices.Concat(p.prefix, key) }
@@ -102,6 +102,17 @@ func (p *pluginState) scanEnd(to []byte) []byte {
 	}
 	return p.key(to)
 }
+
+// size is what the entry's writes take in a batch, about.
+func (p *pluginState) size() (n int) {
+	for k, v := range p.entry {
+		n += len(p.prefix) + len(k) + len(v) + writeOverheadBytes
+	}
+	return n
+}
+
+// writeOverheadBytes is what a write is counted with beyond its key and value, as the store counts it.
+const writeOverheadBytes = 96
 
 // rollback forgets the entry's writes.
 func (p *pluginState) rollback() { clear(p.entry) }

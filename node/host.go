@@ -7,15 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"weft/config/genesis"
+	"weft/internal/store"
 	"weft/plugins"
 	"weft/tangle"
 )
 
-// openPlugins opens all plugins of the list. A ledger plugin that genesis does not name, one that genesis names and the
-// list lacks, and two owners of a kind are start-up errors: a node that ran other plugins than the rest would compute
-// another state.
+// openPlugins opens the plugins of the list. A ledger plugin that genesis does not name is left out: this network has none
+// of it. One that genesis names and the list lacks, and two owners of a kind, are start-up errors: a node that ran other
+// plugins than the rest would compute another state.
 func openPlugins(makers []plugins.Maker, g *genesis.Genesis, host func(name string) plugins.Host) (all []NamedPlugin, ledger []CorePlugin, err error) {
 	byName := map[string]plugins.Plugin{}
 	for _, m := range makers {
@@ -30,9 +32,8 @@ func openPlugins(makers []plugins.Maker, g *genesis.Genesis, host func(name stri
 			return nil, nil, fmt.Errorf("plugin %s: %w", m.Name, err)
 		}
 		byName[m.Name] = p
-		all = append(all, NamedPlugin{m.Name, p})
-		if len(p.Kinds) > 0 && !slices.ContainsFunc(g.Plugins, func(s genesis.Plugin) bool { return s.Name == m.Name }) {
-			return nil, nil, fmt.Errorf("plugin %s owns entry kinds, but genesis does not name it", m.Name)
+		if len(p.Kinds) == 0 || slices.ContainsFunc(g.Plugins, func(s genesis.Plugin) bool { return s.Name == m.Name }) {
+			all = append(all, NamedPlugin{m.Name, p})
 		}
 	}
 	for _, s := range g.Plugins {
@@ -51,16 +52,24 @@ func openPlugins(makers []plugins.Maker, g *genesis.Genesis, host func(name stri
 // host is what the node lends to one plugin.
 func (n *Node) host(name string) plugins.Host {
 	h := plugins.Host{
-		Network: n.Ledger.Network(),
-		Self:    n.self,
-		Config:  n.config.Sections[name],
-		Log:     n.log.With(slog.String("plugin", name)),
-		View:    func() plugins.View { return n.Ledger.PluginView(name) },
-		Facts:   n.facts,
-		Submit: func(ctx context.Context, entries []plugins.Submission) ([]tangle.Hash, error) {
-			_, hashes, err := n.Publish(ctx, entries)
-			return hashes, err
+		Network:   n.Ledger.Network(),
+		Self:      n.self,
+		Config:    n.config.Sections[name],
+		Dir:       n.config.Dir,
+		Log:       n.log.With(slog.String("plugin", name)),
+		View:      func() plugins.View { return n.Ledger.PluginView(name) },
+		IndexView: func() plugins.View { return n.Ledger.PluginIndex(name) },
+		Local:     localSpace{storeView{spaceOf(store.PrefixLocal, name), n.config.Store}},
+		Submit: func(ctx context.Context, entries []plugins.Submission) (plugins.Submitted, error) {
+			id, hashes, err := n.Publish(ctx, entries)
+			return plugins.Submitted{Message: id, Entries: hashes}, err
 		},
+		WaitFinal: n.WaitFinal,
+		Entry:     n.entryState,
+		Receipt:   func(hash tangle.Hash) ([]byte, error) { return n.Ledger.Receipt(hash) },
+		Head:      n.pluginHead,
+		CatchUp:   n.catchUp,
+		Facts:     n.facts,
 	}
 	for _, p := range n.config.Genesis.Plugins {
 		if p.Name == name {
@@ -68,4 +77,62 @@ func (n *Node) host(name string) plugins.Host {
 		}
 	}
 	return h
+}
+
+func (n *Node) pluginHead() plugins.Head {
+	h := n.Ledger.Head()
+	return plugins.Head{Position: h.Position, Time: h.Time, Final: h.Final, FinalTime: h.FinalTime}
+}
+
+func (n *Node) entryState(hash tangle.Hash) (plugins.EntryState, bool) {
+	r, err := n.Ledger.Entry(hash)
+	if err != nil {
+		return plugins.EntryState{}, false
+	}
+	e := plugins.EntryState{Status: string(r.Settled.Status), Message: r.Message.ID, Index: r.Index, Time: r.Settled.Time}
+	if e.Ordered() {
+		e.Position, e.Code = r.Settled.Position, r.Settled.Codes[r.Index]
+	}
+	return e, true
+}
+
+// maxCatchUp bounds catchUp: a reader waits no longer than a person notices.
+const maxCatchUp = 500 * time.Millisecond
+
+// catchUp waits until a leader of a round that is attached now is committed: what another node has called final is in its
+// past, or this node has nothing of it yet.
+func (n *Node) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, maxCatchUp)
+	defer cancel()
+	for round := n.Ledger.Head().Round; ; {
+		changed := n.Changed()
+		if n.status.Load().Idle {
+			return
+		}
+		last, err := n.Ledger.Commit(n.Ledger.Head().Commit)
+		if err == nil && last.Round >= round {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// localSpace is a plugin's key space off the ledger. It implements plugins.Local.
+type localSpace struct{ storeView }
+
+func (l localSpace) Write(writes ...plugins.Write) error {
+	var b store.Batch
+	for _, w := range writes {
+		key := slices.Concat(l.prefix, w.Key)
+		if w.Value == nil {
+			b.Delete(key)
+		} else {
+			b.Set(key, slices.Clone(w.Value))
+		}
+	}
+	return l.store.Apply(&b, true)
 }

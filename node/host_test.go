@@ -31,7 +31,6 @@ func TestPluginsThatStopTheStart(t *testing.T) {
 		want    string
 	}{
 		{"missing", []string{"a"}, nil, "does not have"},
-		{"not in genesis", nil, []plugins.Maker{{Name: "a", Open: opens(ledgerPluginOf(1024))}}, "genesis does not name it"},
 		{"twice", nil, []plugins.Maker{{Name: "m", Open: opens(plugins.Plugin{})}, {Name: "m", Open: opens(plugins.Plugin{})}}, "twice"},
 		{"local in genesis", []string{"m"}, []plugins.Maker{{Name: "m", Open: opens(plugins.Plugin{})}}, "owns no entry kinds"},
 		{"name of the core", []string{"data"}, []plugins.Maker{{Name: "data", Open: opens(ledgerPluginOf(1024))}}, "core's own"},
@@ -63,12 +62,12 @@ func TestLedgerPluginsFollowGenesis(t *testing.T) {
 	var sections []string
 	host := func(name string) plugins.Host { sections = append(sections, name); return plugins.Host{} }
 	all, ledger, err := openPlugins([]plugins.Maker{
-		{Name: "a", Open: opens(ledgerPluginOf(1024))}, {Name: "local", Open: opens(plugins.Plugin{})}, {Name: "b", Open: opens(ledgerPluginOf(1025))},
+		{Name: "a", Open: opens(ledgerPluginOf(1024))}, {Name: "unnamed", Open: opens(ledgerPluginOf(1026))}, {Name: "local", Open: opens(plugins.Plugin{})}, {Name: "b", Open: opens(ledgerPluginOf(1025))},
 	}, g, host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(all) != 3 || len(ledger) != 2 || ledger[0].Name != "b" || ledger[1].Name != "a" || len(sections) != 3 {
+	if len(all) != 3 || len(ledger) != 2 || ledger[0].Name != "b" || ledger[1].Name != "a" || len(sections) != 4 {
 		t.Errorf("all %v, ledger %v: want the order of genesis", all, ledger)
 	}
 }

@@ -317,7 +317,14 @@ func (l *Ledger) EntryBundle(n int64, width int) ([]byte, error) {
 }
 
 // PluginView reads a plugin's durable state.
-func (l *Ledger) PluginView(name string) plugins.View { return storeView{statePrefix(name), l.store} }
+func (l *Ledger) PluginView(name string) plugins.View {
+	return storeView{spaceOf(store.PrefixState, name), l.store}
+}
+
+// PluginIndex reads what a plugin's Index has written.
+func (l *Ledger) PluginIndex(name string) plugins.View {
+	return storeView{spaceOf(store.PrefixIndex, name), l.store}
+}
 
 // tileHeight is the height of tiles in C2SP tlog-tiles.
 const tileHeight = 8

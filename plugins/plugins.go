@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 
 	"weft/tangle"
 )
@@ -37,8 +36,17 @@ type Plugin struct {
 	// An error made by Reject rolls this entry's writes back and becomes its outcome; any other error stops the node.
 	Apply func(state State, entry Ordered) error
 
+	// Index notes what became of an entry, after Apply or after Check refused it (then Op is nil), in a key space that is
+	// not part of the agreed state: look-ups that can be rebuilt from the ledger. It is deterministic like Apply, and its
+	// writes are durable together with Apply's; rejected is nil for an accepted entry.
+	Index func(index Index, entry Ordered, rejected *Rejection)
+
 	// HTTP is what it serves.
 	HTTP Routes
+
+	// Authenticate says who presents a bearer token, at every route of the node. One plugin of a node may have it. An error
+	// made by Reject is what the caller gets, bad_token as a rule.
+	Authenticate func(ctx context.Context, token string) (Caller, error)
 
 	// Run is background work until ctx ends.
 	Run func(ctx context.Context) error
@@ -59,12 +67,29 @@ type Host struct {
 	Self    tangle.Member
 	Genesis json.RawMessage // the plugin's section of genesis.json; nil if it has none
 	Config  json.RawMessage // the plugin's section of node.json; nil if it has none
+	Dir     string          // the node's data folder; empty if it has none
 	Log     *slog.Logger
 
 	// View reads the plugin's own durable state, as of the newest applied position.
 	View func() View
+	// IndexView reads what the plugin's Index has written.
+	IndexView func() View
+	// Local is a key space of this node alone, for the plugin's use outside the ledger.
+	Local Local
+
 	// Submit publishes entries under this member's signature; it returns their hashes when they are durable here.
-	Submit func(ctx context.Context, entries []Submission) ([]tangle.Hash, error)
+	Submit func(ctx context.Context, entries []Submission) (Submitted, error)
+	// WaitFinal returns when all entries are final, or with the context's error.
+	WaitFinal func(ctx context.Context, entries []tangle.Hash) error
+	// Entry says how far an entry has come; ok is false if this node does not know it.
+	Entry func(hash tangle.Hash) (state EntryState, ok bool)
+	// Receipt is the offline proof of a final entry.
+	Receipt func(hash tangle.Hash) ([]byte, error)
+	// Head says how far this node's ledger has come.
+	Head func() Head
+	// CatchUp returns when everything that is attached here by now has its place, or after a short while.
+	CatchUp func(ctx context.Context)
+
 	// Facts returns figures about the node for metrics and dashboards, by name.
 	Facts func() []Fact
 }
@@ -73,6 +98,46 @@ type Host struct {
 type Submission struct {
 	Kind tangle.Kind
 	Data []byte
+}
+
+// Submitted is what became of submissions: the message they stand in until it expires, and their hashes.
+type Submitted struct {
+	Message tangle.ID
+	Entries []tangle.Hash
+}
+
+// EntryState is how far an entry has come. From ordered on it has an outcome and a place.
+type EntryState struct {
+	Status   string // pending, ordered, final, expired
+	Code     string // of its rejection; empty if accepted or not ordered yet
+	Message  tangle.ID
+	Position tangle.Position
+	Index    int
+	Time     tangle.Time // commit time
+}
+
+// Ordered says whether the entry has its place.
+func (e EntryState) Ordered() bool { return e.Status == "ordered" || e.Status == "final" }
+
+// Head is how far a node's ledger has come.
+type Head struct {
+	Position  tangle.Position // positions applied: the next one to give
+	Time      tangle.Time     // commit time of the last commit
+	Final     tangle.Position // size of the newest certified checkpoint
+	FinalTime tangle.Time     // its commit time
+}
+
+// Local is a key space of one node, off the ledger and outside every state hash. What is deleted is gone.
+type Local interface {
+	View
+	// Write makes all writes durable, or none.
+	Write(writes ...Write) error
+}
+
+// Write is one write to a key space; a nil value deletes.
+type Write struct {
+	Key   []byte
+	Value []byte
 }
 
 // Fact is one figure about the node. Names are those of Prometheus, units in the name.
@@ -101,6 +166,13 @@ type State interface {
 	Peek(plugin string) View
 }
 
+// Index is what a plugin's Index reads and writes: a key space beside the state, not agreed on.
+type Index interface {
+	View
+	Set(key, value []byte)
+	Delete(key []byte)
+}
+
 // Ordered is an entry at its place in the total order.
 type Ordered struct {
 	Kind     tangle.Kind
@@ -113,14 +185,6 @@ type Ordered struct {
 	Index    int
 	Commit   uint64
 	Time     tangle.Time // commit time
-}
-
-// Routes are the HTTP paths a plugin serves.
-type Routes struct {
-	Prefixes []string     // path prefixes it owns, such as "/metrics" or "/api/v1/notes"; two owners are a start-up error
-	Handler  http.Handler // receives requests under those prefixes, after authentication
-	OpenAPI  []byte       // its fragment of the API description (OpenAPI 3.1, YAML); may be nil
-	Operator bool         // served on the operator's listener only
 }
 
 // Rejection is an entry's outcome when it breaks a rule: a stable code (lower snake case) and a sentence for people.

@@ -35,7 +35,7 @@ func open(h plugins.Host) (plugins.Plugin, error) {
 		Check: check,
 		Admit: func(view plugins.View, op plugins.Op) error { return refuse(view, op.(Deed)) },
 		Apply: apply,
-		HTTP:  plugins.Routes{Prefixes: []string{"/api/v1/notary"}, Handler: routes(h), OpenAPI: []byte(openAPI)},
+		HTTP:  plugins.Routes{List: routes(h), OpenAPI: []byte(openAPI)},
 	}, nil
 }
 
@@ -110,30 +110,31 @@ func parseRecord(b []byte) (r record, err error) {
 }
 
 // routes answers who notarised a file. Deeds are published as any entry is: POST /api/v1/messages with kind 1024.
-func routes(h plugins.Host) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/v1/notary/{file}", func(w http.ResponseWriter, r *http.Request) {
-		file, err := tangle.ParseHash(r.PathValue("file"))
-		if err != nil {
-			problem(w, http.StatusBadRequest, "bad_parameter", err.Error())
-			return
-		}
-		b := h.View().Get(file[:])
-		if b == nil {
-			problem(w, http.StatusNotFound, "not_found", "no member has notarised this file")
-			return
-		}
-		found, err := parseRecord(b)
-		if err != nil {
-			h.Log.Error("damaged state", "file", file, "error", err)
-			problem(w, http.StatusInternalServerError, "internal", "see the node's log")
-			return
-		}
-		answer(w, http.StatusOK, "application/json", deedView{
-			file, found.Note, found.Author, found.Entry, found.Position, found.Time.String(),
-		})
-	})
-	return mux
+func routes(h plugins.Host) []plugins.Route {
+	return []plugins.Route{{
+		Method: http.MethodGet, Path: "/api/v1/notary/{file}", Auth: plugins.AuthRead, Scope: plugins.ScopeLedgerRead,
+		Gives: []string{"application/json"},
+		Serve: func(w http.ResponseWriter, r *http.Request) error { return lookUp(h.View(), w, r) },
+	}}
+}
+
+// lookUp answers one request. What plugins.Reject makes becomes a problem document with this code; any other error is
+// this node's own fault, which its log tells.
+func lookUp(view plugins.View, w http.ResponseWriter, r *http.Request) error {
+	file, err := tangle.ParseHash(r.PathValue("file"))
+	if err != nil {
+		return plugins.Reject("bad_parameter", "%s", err)
+	}
+	b := view.Get(file[:])
+	if b == nil {
+		return plugins.Reject("not_found", "no member has notarised this file")
+	}
+	found, err := parseRecord(b)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(deedView{file, found.Note, found.Author, found.Entry, found.Position, found.Time.String()})
 }
 
 // deedView is the answer of the route. The receipt of the entry proves it offline.
@@ -144,18 +145,6 @@ type deedView struct {
 	Entry    tangle.Hash     `json:"entryHash"`
 	Position tangle.Position `json:"position"`
 	Time     string          `json:"time"`
-}
-
-func problem(w http.ResponseWriter, status int, code, detail string) {
-	answer(w, status, "application/problem+json", map[string]any{
-		"type": "urn:weft:problem:" + code, "title": http.StatusText(status), "status": status, "code": code, "detail": detail,
-	})
-}
-
-func answer(w http.ResponseWriter, status int, mediaType string, v any) {
-	w.Header().Set("Content-Type", mediaType)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // whoever asked may be gone
 }
 
 const openAPI = `

@@ -100,28 +100,29 @@ func TestNode(t *testing.T) {
 	if _, err := c.Submit(t.Context(), []client.Entry{entry}, client.Options{}); client.ProblemCode(err) != "already_notarised" {
 		t.Errorf("second deed: %v, want already_notarised", err)
 	}
-	status, deed := lookUp(t, url, file)
+	status, deed := ask(t, url, file)
 	if status != http.StatusOK || deed.Note != "the first" || deed.Entry != done.Entries[0].EntryHash {
 		t.Errorf("look up: %d %+v", status, deed)
 	}
-	if status, _ := lookUp(t, url, tangle.Hash{}); status != http.StatusNotFound {
+	if status, _ := ask(t, url, tangle.Hash{}); status != http.StatusNotFound {
 		t.Errorf("a file nobody notarised: %d", status)
 	}
 }
 
 func TestRouteRefusesWhatIsNoHash(t *testing.T) {
-	p, err := Maker().Open(plugins.Host{})
+	p, err := Maker().Open(plugins.Host{View: func() plugins.View { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	p.HTTP.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/notary/abc", nil))
-	if w.Code != http.StatusBadRequest || w.Header().Get("Content-Type") != "application/problem+json" {
-		t.Errorf("status %d %s: %s", w.Code, w.Header(), w.Body)
+	r := httptest.NewRequest(http.MethodGet, "/api/v1/notary/abc", nil)
+	r.SetPathValue("file", "abc")
+	err = p.HTTP.List[0].Serve(httptest.NewRecorder(), r)
+	if rejected := plugins.Rejected(err); rejected == nil || rejected.Code != "bad_parameter" {
+		t.Errorf("%v, want bad_parameter", err)
 	}
 }
 
-func lookUp(t *testing.T, url string, file tangle.Hash) (status int, v deedView) {
+func ask(t *testing.T, url string, file tangle.Hash) (status int, v deedView) {
 	t.Helper()
 	response, err := http.Get(url + "/api/v1/notary/" + file.String())
 	if err != nil {

@@ -57,6 +57,12 @@ const (
 	PrefixIdempotency Prefix = 'I'
 	// PrefixEvidence: offender (32), hash of the proof (32) -> the proof of a fault.
 	PrefixEvidence Prefix = 'X'
+	// PrefixIndex: plugin name with its length u8 before it, the plugin's key -> what
+	// the plugin's Index noted of ordered entries: derived from the ledger, not agreed on.
+	PrefixIndex Prefix = 'J'
+	// PrefixLocal: plugin name with its length u8 before it, the plugin's key -> what the
+	// plugin keeps on this node alone, off the ledger; erasable.
+	PrefixLocal Prefix = 'Y'
 	// PrefixOperator: name -> what the API keeps here and the ledger does not know:
 	// "apikey/" and a key's id -> the key as JSON, without the key itself;
 	// "cursorkey", "saltkey" -> secrets (32) of this node.

@@ -33,7 +33,7 @@ var (
 
 const (
 	// MaxBatchBytes bounds Batch.Size in one Apply.
-	MaxBatchBytes = 8 << 20
+	MaxBatchBytes = 32 << 20
 	// MaxUnsyncedBytes bounds what may wait for the next sync. An unsynced
 	// Apply that would exceed it is written at once.
 	MaxUnsyncedBytes = 1 << 20

@@ -32,11 +32,18 @@ func layers() table {
 		"internal/store/storetest": {may: []string{"internal/store"}},
 		"config":                   {may: []string{"config/strict", "tangle", "config/genesis", "internal/zip215"}},
 		"node":                     {may: []string{"tangle", "config/genesis", "config", "consensus", "receipt", "gossip", "gossip/wire", "internal/store", "internal/zip215", "plugins"}},
-		"internal/sim":             {may: []string{"tangle", "config/genesis", "consensus", "receipt", "gossip", "internal/store", "internal/zip215", "plugins", "node"}},
+		"internal/sim":             {may: []string{"tangle", "config/genesis", "consensus", "receipt", "gossip", "internal/store", "internal/zip215", "plugins", "plugins/identity/...", "plugins/identity", "node"}},
 		"internal/tidy":            {},
 		"plugins/plugintest":       {may: []string{"tangle", "plugins"}},
 		"plugins/metrics":          {may: []string{"tangle", "plugins"}},
-		"client":                   {may: []string{"tangle", "config/genesis", "receipt"}},
+		"plugins/identity/did":     {may: []string{"tangle", "plugins", "internal/zip215"}},
+		"plugins/identity/status":  {may: []string{"tangle", "plugins", "plugins/identity/did"}},
+		"plugins/identity/trust":   {may: []string{"tangle", "plugins", "plugins/identity/did"}},
+		"plugins/identity/jsonld":  {may: []string{"plugins", "plugins/identity/did"}},
+		"plugins/identity/vc":      {may: []string{"tangle", "plugins", "plugins/identity/did", "plugins/identity/jsonld"}},
+		"plugins/identity/keyfile": {may: []string{"plugins", "plugins/identity/did"}},
+		"plugins/identity":         {may: []string{"tangle", "plugins", "plugins/identity/..."}},
+		"client":                   {may: []string{"tangle", "config/genesis", "receipt", "plugins/identity/..."}},
 		"testnet":                  {may: everything},
 		"cmd/weft":                 {may: everything},
 		"examples/...":             {may: everything},
@@ -59,6 +66,11 @@ func homes() map[string][]string {
 		"filippo.io/age":                          {"config/...", "cmd/weft/..."},
 		"github.com/spf13/":                       {"cmd/weft/...", "config/..."},
 		"golang.org/x/time":                       {"node/..."},
+		"github.com/gowebpki/jcs":                 {"plugins/identity/did/..."},
+		"github.com/mr-tron/base58":               {"plugins/identity/did/..."},
+		"github.com/piprate/json-gold":            {"plugins/identity/jsonld/..."},
+		"github.com/lestrrat-go/jwx":              {"plugins/identity/vc/..."},
+		"github.com/santhosh-tekuri/jsonschema":   {"plugins/identity/vc/..."},
 	}
 }
 
@@ -66,7 +78,8 @@ func homes() map[string][]string {
 func isPure(file string) bool {
 	dir := path.Dir(file)
 	switch dir {
-	case "tangle", "consensus", "receipt", "gossip", "config/genesis":
+	case "tangle", "consensus", "receipt", "gossip", "config/genesis",
+		"plugins/identity/did", "plugins/identity/status", "plugins/identity/trust", "plugins/identity/vc":
 		return true
 	case "node":
 		return strings.HasPrefix(path.Base(file), "core") || path.Base(file) == "data.go"

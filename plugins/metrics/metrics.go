@@ -37,7 +37,11 @@ func open(h plugins.Host) (plugins.Plugin, error) {
 			return plugins.Plugin{}, fmt.Errorf("register: %w", err)
 		}
 	}
-	return plugins.Plugin{HTTP: plugins.Routes{Prefixes: []string{Path}, Handler: handler(registry, h.Log), Operator: true}}, nil
+	page := handler(registry, h.Log)
+	return plugins.Plugin{HTTP: plugins.Routes{List: []plugins.Route{{
+		Method: http.MethodGet, Path: Path, Auth: plugins.AuthOperator, AnyQuery: true,
+		Serve: func(w http.ResponseWriter, r *http.Request) error { page.ServeHTTP(w, r); return nil },
+	}}}}, nil
 }
 
 // handler serves what can be gathered even if one figure cannot, and logs that one.

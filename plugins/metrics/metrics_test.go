@@ -17,11 +17,13 @@ func scrape(t *testing.T, list ...plugins.Fact) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.HTTP.Operator || p.HTTP.Prefixes[0] != Path || len(p.Kinds) != 0 {
+	if len(p.HTTP.List) != 1 || p.HTTP.List[0].Auth != plugins.AuthOperator || p.HTTP.List[0].Path != Path || len(p.Kinds) != 0 {
 		t.Fatalf("routes %+v, kinds %v: want a local plugin at %s for the operator", p.HTTP, p.Kinds, Path)
 	}
 	w := httptest.NewRecorder()
-	p.HTTP.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, Path, nil))
+	if err := p.HTTP.List[0].Serve(w, httptest.NewRequest(http.MethodGet, Path, nil)); err != nil {
+		t.Fatal(err)
+	}
 	return w.Code, w.Body.String()
 }
 

@@ -24,6 +24,7 @@ type Script struct {
 	// Generate makes entries as the plugin's clients do: valid ones, and ones that break its rules. All randomness is r's.
 	Generate func(r *rand.Rand) plugins.Submission
 
+	Network tangle.ID               // zero: some network
 	Genesis json.RawMessage         // the plugin's section of genesis.json
 	Peers   map[string]plugins.View // states of other ledger plugins that Apply peeks into
 	Entries int                     // per seed; 0: DefaultEntries
@@ -97,12 +98,22 @@ func (x *examination) open(view func() plugins.View) plugins.Plugin {
 		empty := NewState(nil).view()
 		view = func() plugins.View { return empty }
 	}
+	network := x.script.Network
+	if network == (tangle.ID{}) {
+		network = tangle.ID{1}
+	}
 	p, err := x.maker.Open(plugins.Host{
-		Network: tangle.ID{1}, Self: author(0), Genesis: x.script.Genesis, Log: slog.New(slog.DiscardHandler), View: view,
-		Submit: func(context.Context, []plugins.Submission) ([]tangle.Hash, error) {
-			return nil, plugins.Reject("busy", "a test")
+		Network: network, Self: author(0), Genesis: x.script.Genesis, Log: slog.New(slog.DiscardHandler), View: view,
+		IndexView: view, Local: NewLocal(),
+		Submit: func(context.Context, []plugins.Submission) (plugins.Submitted, error) {
+			return plugins.Submitted{}, plugins.Reject("busy", "a test")
 		},
-		Facts: func() []plugins.Fact { return nil },
+		WaitFinal: func(context.Context, []tangle.Hash) error { return plugins.Reject("busy", "a test") },
+		Entry:     func(tangle.Hash) (plugins.EntryState, bool) { return plugins.EntryState{}, false },
+		Receipt:   func(tangle.Hash) ([]byte, error) { return nil, plugins.Reject("not_final", "a test") },
+		Head:      func() plugins.Head { return plugins.Head{} },
+		CatchUp:   func(context.Context) {},
+		Facts:     func() []plugins.Fact { return nil },
 	})
 	if err != nil {
 		x.defect("does not open: %w", err)

@@ -95,7 +95,8 @@ func ways() []way {
 // outcome is what one entry left.
 type outcome struct {
 	code   string
-	writes tangle.Hash
+	writes tangle.Hash // to the state
+	notes  tangle.Hash // to the index
 }
 
 // replayAll applies all entries in each way, and compares outcomes, writes and state.
@@ -120,6 +121,10 @@ func (x *examination) replayAll() {
 				x.defect("Apply of entry %d is not deterministic: it writes other things %s than at first", i, w.name)
 				return
 			}
+			if got[i].notes != first[i].notes {
+				x.defect("Index of entry %d is not deterministic: it writes other things %s than at first", i, w.name)
+				return
+			}
 		}
 	}
 }
@@ -131,7 +136,7 @@ func (x *examination) wantAccepted(list []outcome) {
 }
 
 func (x *examination) replay(w way) []outcome {
-	state := NewState(x.script.Peers)
+	state, index := NewState(x.script.Peers), NewState(nil)
 	p := x.open(state.view)
 	list := make([]outcome, len(x.entries))
 	for i := range x.entries {
@@ -144,12 +149,15 @@ func (x *examination) replay(w way) []outcome {
 		}
 		if checked.err != nil {
 			list[i].code = code(checked.err)
+			list[i].notes = x.index(p, index, i, nil, checked.err)
 			continue
 		}
 		if w.admit && p.Admit != nil {
 			x.checkAdmit(p, state, i, checked.op)
 		}
-		list[i] = x.apply(p, state, i, checked.op)
+		var err error
+		list[i], err = x.apply(p, state, i, checked.op)
+		list[i].notes = x.index(p, index, i, checked.op, err)
 		if len(x.defects) > 0 {
 			return list
 		}
@@ -164,16 +172,15 @@ func (x *examination) checkAdmit(p plugins.Plugin, state *State, i int, op plugi
 }
 
 // apply runs one entry as the node does: its writes are kept or rolled back.
-func (x *examination) apply(p plugins.Plugin, state *State, i int, op plugins.Op) (o outcome) {
+func (x *examination) apply(p plugins.Plugin, state *State, i int, op plugins.Op) (o outcome, err error) {
 	entry := x.entries[i]
 	entry.Op, entry.Data = op, slices.Clone(entry.Data)
-	var err error
 	state.Begin()
 	if broken := guard(func() { err = p.Apply(state, entry) }); broken != nil {
 		x.defect("Apply of entry %d, data %x: %w", i, x.entries[i].Data, broken)
 	}
 	x.checkError("Apply", i, err)
-	o = outcome{code(err), state.pending()}
+	o = outcome{code: code(err), writes: state.pending()}
 	if err == nil {
 		state.Commit()
 	} else if n := state.Rollback(); n > 0 && !x.script.WritesBeforeReject {
@@ -185,7 +192,26 @@ func (x *examination) apply(p plugins.Plugin, state *State, i int, op plugins.Op
 	for _, d := range state.Defects() {
 		x.defect("Apply of entry %d %s", i, d)
 	}
-	return o
+	return o, err
+}
+
+// index lets the plugin note what became of an entry, and returns the hash of what it wrote.
+func (x *examination) index(p plugins.Plugin, index *State, i int, op plugins.Op, err error) tangle.Hash {
+	if p.Index == nil {
+		return tangle.Hash{}
+	}
+	entry := x.entries[i]
+	entry.Op, entry.Data = op, slices.Clone(entry.Data)
+	index.Begin()
+	if broken := guard(func() { p.Index(index, entry, plugins.Rejected(err)) }); broken != nil {
+		x.defect("Index of entry %d, data %x: %w", i, x.entries[i].Data, broken)
+	}
+	notes := index.pending()
+	index.Commit()
+	for _, d := range index.Defects() {
+		x.defect("Index of entry %d %s", i, d)
+	}
+	return notes
 }
 
 // guard turns a panic into an error, so that the report can name the entry.

@@ -1,0 +1,107 @@
+package plugins
+
+import (
+	"context"
+	"net/http"
+	"slices"
+)
+
+// Routes is what a plugin serves.
+type Routes struct {
+	List    []Route
+	OpenAPI []byte // its fragment of the API description (OpenAPI 3.1, YAML); may be nil
+}
+
+// Route is one operation. A field left out means: not allowed. The zero Auth is no rule, and such a route is a start-up
+// error. The node settles who calls, whether they may and how often, and reads the body, before Serve is called.
+type Route struct {
+	Method string // GET also answers HEAD
+	Path   string // such as "/api/v1/notes/{id}"; "{rest...}" at the end takes all that follows, still escaped
+	Auth   Auth
+	Scope  string // that an API key or token needs, unless the route is open
+	Rate   Rate
+
+	Query    []string // parameters it knows
+	AnyQuery bool     // it reads the raw query itself
+	MaxBody  int      // bytes; 0: it takes no body
+	Types    []string // media types of the body; JSON if empty
+	Gives    []string // media types of the answer, for which Accept is checked; empty: Serve looks at Accept itself
+
+	// AnyOrigin lets web pages of every origin GET it.
+	AnyOrigin bool
+
+	// Serve answers. Path values are unescaped. An error made by Reject becomes a problem document; any other one is
+	// logged and told as internal.
+	Serve func(w http.ResponseWriter, r *http.Request) error
+}
+
+// Auth says who may call a route (api.md, section 2).
+type Auth uint8
+
+// The rules.
+const (
+	AuthNone     Auth = iota // no rule
+	AuthOpen                 // anyone
+	AuthRead                 // readers of the ledger: anyone where api.read is open
+	AuthSubmit               // the body is a signed operation: anyone where api.submit is open
+	AuthToken                // a key or token with the route's scope
+	AuthAdmin                // a key or token with the scope admin
+	AuthOperator             // the operator's door only
+)
+
+// String is the rule as the API's description has it.
+func (a Auth) String() string {
+	return [...]string{"none", "-", "R", "S", "T", "A", "O"}[a]
+}
+
+// Rate is what a call costs its caller.
+type Rate uint8
+
+// The classes.
+const (
+	RateRead Rate = iota
+	RateWrite
+	RateVerify
+	RateAnonymous
+	RateLogin
+)
+
+// The scopes of API keys and tokens.
+const (
+	ScopeLedgerRead       = "ledger:read"
+	ScopeLedgerSubmit     = "ledger:submit"
+	ScopeIdentitiesRead   = "identities:read"
+	ScopeCredentialsIssue = "credentials:issue"
+	ScopeAdmin            = "admin"
+)
+
+// Scopes are all there are.
+func Scopes() []string {
+	return []string{ScopeLedgerRead, ScopeLedgerSubmit, ScopeIdentitiesRead, ScopeCredentialsIssue, ScopeAdmin}
+}
+
+// Caller is who calls.
+type Caller struct {
+	ID       string // for limits: a key's id, a token's subject, or an address
+	DID      string // whose identity was proved; empty without a login
+	Roles    []string
+	Scopes   []string
+	Operator bool
+	Loopback bool // called from this machine
+}
+
+// May says whether the caller's rights reach.
+func (c Caller) May(scope string) bool { return c.Operator || slices.Contains(c.Scopes, scope) }
+
+type callerKey struct{}
+
+// WithCaller is for the node: it notes who calls.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf says who calls.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
