@@ -1,0 +1,257 @@
+package vc
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v3/jwa"
+	"github.com/lestrrat-go/jwx/v3/jws"
+
+	"weft/plugins"
+	"weft/plugins/identity/did"
+)
+
+// Types of tokens (VC-JOSE-COSE): the exact value of typ, and the media type after "application/" in a data URL.
+const (
+	TypeCredentialJWT   = "vc+jwt"
+	TypePresentationJWT = "vp+jwt"
+)
+
+// token is a JWT in its parts. Nothing in it is believed before its signature is verified.
+type token struct {
+	compact   []byte
+	header    did.Object
+	claims    did.Object
+	algorithm string
+}
+
+// isCompact says whether a text looks like a compact JWS: three parts of base64url.
+func isCompact(text []byte) bool {
+	if bytes.Count(text, []byte(".")) != 2 {
+		return false
+	}
+	for _, c := range text {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// parseToken reads a compact JWS of the exact type. Header and claims are strict JSON; extensions marked critical are
+// refused whatever they are, and so are algorithms without a public key.
+func parseToken(compact []byte, typ string) (*token, error) {
+	header, claims, found := bytes.Cut(compact, []byte("."))
+	claims, _, found2 := bytes.Cut(claims, []byte("."))
+	if !found || !found2 || !isCompact(compact) {
+		return nil, plugins.Reject("format_invalid", "not a compact JWS")
+	}
+	t := &token{compact: compact}
+	var err error
+	if t.header, err = decodePart(header); err != nil {
+		return nil, err
+	}
+	if t.claims, err = decodePart(claims); err != nil {
+		return nil, err
+	}
+	t.algorithm = textOf(t.header["alg"])
+	return t, t.check(typ)
+}
+
+func (t *token) check(typ string) error {
+	if t.header["typ"] != typ {
+		return plugins.Reject("format_invalid", "typ is %v, not %s", t.header["typ"], typ)
+	}
+	for _, member := range []string{"crit", "b64"} {
+		if _, given := t.header[member]; given {
+			return plugins.Reject("format_invalid", "the header has %s", member)
+		}
+	}
+	if cty, given := t.header["cty"]; given && cty != strings.TrimSuffix(typ, "+jwt") {
+		return plugins.Reject("format_invalid", "cty is %v", cty)
+	}
+	if !slices.Contains([]string{"EdDSA", "Ed25519", "ES256", "ES384", "ES512"}, t.algorithm) {
+		return plugins.Reject("format_invalid", "alg %q is not accepted", t.algorithm)
+	}
+	for _, claim := range []string{"vc", "vp"} {
+		if _, given := t.claims[claim]; given {
+			return plugins.Reject("format_invalid", "the claim %s has no place in a %s", claim, typ)
+		}
+	}
+	return t.checkTimes()
+}
+
+// checkTimes holds the registered times to their form. An iat that is a text is accepted, for issuers write it.
+func (t *token) checkTimes() error {
+	for _, claim := range []string{"exp", "nbf", "iat"} {
+		if value, given := t.claims[claim]; given {
+			if _, ok := claimTime(value); !ok || claim != "iat" && textOf(value) != "" {
+				return plugins.Reject("format_invalid", "%s is not a time", claim)
+			}
+		}
+	}
+	return nil
+}
+
+func decodePart(part []byte) (did.Object, error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(string(part))
+	if err != nil {
+		return nil, plugins.Reject("format_invalid", "a part of the token is not base64url without padding")
+	}
+	return did.DecodeObject(raw, did.JSONLimits{MaxBytes: MaxPresentationBytes, MaxDepth: MaxDepth})
+}
+
+// claimTime reads a NumericDate, or the text of a time. The range is that of four-digit years.
+func claimTime(v any) (time.Time, bool) {
+	if s, ok := v.(string); ok {
+		return parseTime(s)
+	}
+	n, ok := v.(json.Number)
+	if !ok {
+		return time.Time{}, false
+	}
+	f, err := n.Float64()
+	if err != nil || math.Abs(f) > 253402300799 {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(f * 1000)), true
+}
+
+// time returns a registered time of the claims; zero if it is absent.
+func (t *token) time(claim string) time.Time {
+	at, _ := claimTime(t.claims[claim])
+	return at
+}
+
+// evidence is the token's signature. The algorithm is judged against the key later, never taken from here alone.
+func (t *token) evidence() *evidence {
+	return &evidence{token: t, method: textOf(t.header["kid"]), claimed: t.time("iat"), purpose: "assertionMethod", suite: t.algorithm}
+}
+
+// verifyToken checks the signature with the resolved key. The key says which algorithm it is for.
+func verifyToken(e *evidence) *fault {
+	algorithm, key, ok := algorithmOf(e.key.Key, e.token.algorithm)
+	if !ok {
+		return badToken("alg %q does not fit the key, which is %s", e.token.algorithm, e.key.Key.Type)
+	}
+	if _, err := jws.VerifyCompactFast(key, e.token.compact, algorithm); err != nil {
+		return badToken("the signature does not fit the token")
+	}
+	return nil
+}
+
+func badToken(format string, args ...any) *fault {
+	return statusFault("bad_signature", problemSecurity, format, args...)
+}
+
+// algorithmOf names the algorithm of a key, and the key as the JOSE library takes it. An Ed25519 key has two names for the
+// same algorithm; only there the header has a say.
+func algorithmOf(k did.PublicKey, header string) (algorithm jwa.SignatureAlgorithm, key any, ok bool) {
+	var curve elliptic.Curve
+	switch {
+	case k.Type == did.Ed25519 && header == "EdDSA" && len(k.Bytes) == ed25519.PublicKeySize:
+		return jwa.EdDSA(), ed25519.PublicKey(k.Bytes), true
+	case k.Type == did.Ed25519 && header == "Ed25519" && len(k.Bytes) == ed25519.PublicKeySize:
+		return jwa.EdDSAEd25519(), ed25519.PublicKey(k.Bytes), true
+	case k.Type == did.P256 && header == "ES256":
+		algorithm, curve = jwa.ES256(), elliptic.P256()
+	case k.Type == did.P384 && header == "ES384":
+		algorithm, curve = jwa.ES384(), elliptic.P384()
+	case k.Type == did.P521 && header == "ES512":
+		algorithm, curve = jwa.ES512(), elliptic.P521()
+	default:
+		return algorithm, nil, false
+	}
+	x, y := elliptic.UnmarshalCompressed(curve, k.Bytes)
+	return algorithm, &ecdsa.PublicKey{Curve: curve, X: x, Y: y}, x != nil
+}
+
+// SignJWT makes a vc+jwt or vp+jwt of claims. The text that sign gets is the JWS signing input; alg is that of the key
+// behind it, and kid an absolute DID URL.
+func SignJWT(typ, kid string, claims did.Object, sign func(input []byte) ([]byte, error), alg string) (string, error) {
+	if u, err := did.ParseURL(kid); err != nil || u.Fragment == "" {
+		return "", plugins.Reject("bad_value", "kid %q is not an absolute DID URL of a method", kid)
+	}
+	header, err := did.Canonical(did.Object{"alg": alg, "typ": typ, "cty": strings.TrimSuffix(typ, "+jwt"), "kid": kid})
+	if err != nil {
+		return "", err
+	}
+	payload, err := did.Canonical(claims)
+	if err != nil {
+		return "", err
+	}
+	if err := checkTokenShape(typ, alg, header, payload); err != nil {
+		return "", err
+	}
+	input := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	signature, err := sign([]byte(input))
+	if err != nil {
+		return "", err
+	}
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+}
+
+// checkTokenShape keeps SignJWT from making what parseToken refuses.
+func checkTokenShape(typ, alg string, header, payload []byte) (err error) {
+	t := &token{algorithm: alg}
+	if t.header, err = did.DecodeObject(header, did.JSONLimits{}); err != nil {
+		return err
+	}
+	if t.claims, err = did.DecodeObject(payload, did.JSONLimits{MaxBytes: MaxPresentationBytes, MaxDepth: MaxDepth}); err != nil {
+		return err
+	}
+	return t.check(typ)
+}
+
+// Envelop wraps a token as the object that stands for it in JSON.
+func Envelop(typ, compact string) did.Object {
+	kind := typeEnvelopedCredential
+	if typ == TypePresentationJWT {
+		kind = typeEnvelopedPresentation
+	}
+	return did.Object{"@context": ContextV2, "type": kind, "id": "data:application/" + typ + "," + compact}
+}
+
+// opened is the token inside an enveloped credential or presentation.
+func openEnvelope(doc did.Object, kind, typ string) ([]byte, error) {
+	if !slices.Contains(stringsOf(doc["@context"]), ContextV2) {
+		return nil, plugins.Reject("format_invalid", "@context of the envelope lacks %s", ContextV2)
+	}
+	if types := stringsOf(doc["type"]); len(types) != 1 || types[0] != kind {
+		return nil, plugins.Reject("format_invalid", "type of the envelope is not %s alone", kind)
+	}
+	media, data, found := strings.Cut(strings.TrimPrefix(textOf(doc["id"]), "data:"), ",")
+	if !found || !strings.HasPrefix(textOf(doc["id"]), "data:") {
+		return nil, plugins.Reject("format_invalid", "id of the envelope is not a data URL")
+	}
+	media, inBase64 := strings.CutSuffix(media, ";base64")
+	if media != "application/"+typ {
+		return nil, plugins.Reject("format_invalid", "an envelope of %q is not supported here", media)
+	}
+	if inBase64 {
+		compact, err := base64.StdEncoding.DecodeString(data)
+		if err != nil {
+			return nil, plugins.Reject("format_invalid", "the data URL is not base64")
+		}
+		return compact, nil
+	}
+	compact, err := url.PathUnescape(data)
+	if err != nil {
+		return nil, plugins.Reject("format_invalid", "the data URL is not percent-encoded")
+	}
+	return []byte(compact), nil
+}
+
+// isEnveloped says whether an object is, or claims to be, an envelope.
+func isEnveloped(doc did.Object, kind string) bool {
+	return slices.Contains(stringsOf(doc["type"]), kind)
+}
