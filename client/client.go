@@ -120,6 +120,7 @@ type call struct {
 	key    string // Idempotency-Key
 	once   bool   // must not be sent again by itself
 	last   string // Last-Event-ID
+	match  string // If-Match, without quotes
 	stale  bool   // do not ask for Weft-Min-Position
 }
 
@@ -199,6 +200,9 @@ func (c *Client) setHeaders(h http.Header, q call) {
 	set("Accept", q.accept)
 	set("Idempotency-Key", q.key)
 	set("Last-Event-ID", q.last)
+	if q.match != "" {
+		h.Set("If-Match", strconv.Quote(q.match))
+	}
 	if q.body != nil {
 		h.Set("Content-Type", "application/json")
 		set("Content-Type", q.mime)
