@@ -221,7 +221,7 @@ func Envelop(typ, compact string) did.Object {
 	return did.Object{"@context": ContextV2, "type": kind, "id": "data:application/" + typ + "," + compact}
 }
 
-// opened is the token inside an enveloped credential or presentation.
+// openEnvelope returns the token inside an enveloped credential or presentation.
 func openEnvelope(doc did.Object, kind, typ string) ([]byte, error) {
 	if !slices.Contains(stringsOf(doc["@context"]), ContextV2) {
 		return nil, plugins.Reject("format_invalid", "@context of the envelope lacks %s", ContextV2)
@@ -238,7 +238,7 @@ func openEnvelope(doc did.Object, kind, typ string) ([]byte, error) {
 		return nil, plugins.Reject("format_invalid", "an envelope of %q is not supported here", media)
 	}
 	if inBase64 {
-		compact, err := base64.StdEncoding.DecodeString(data)
+		compact, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "=\n")) // issuers leave the padding out
 		if err != nil {
 			return nil, plugins.Reject("format_invalid", "the data URL is not base64")
 		}

@@ -1,6 +1,7 @@
 package vc
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
@@ -14,12 +15,13 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/identity/jsonld"
 )
 
 // Base contexts: the first item of @context says which data model a document follows.
 const (
-	ContextV2 = "https://www.w3.org/ns/credentials/v2"
-	ContextV1 = "https://www.w3.org/2018/credentials/v1"
+	ContextV2 = jsonld.CredentialsV2
+	ContextV1 = jsonld.CredentialsV1
 )
 
 // Types of the data model, by their terms in the v2 context.
@@ -397,8 +399,8 @@ func (m *model) digest(id string, value any, parse func(string) (digest []byte, 
 		return
 	}
 	published := publishedDigests(id)
-	known := slices.ContainsFunc(published, func(p string) bool { return len(p) == 2*len(digest) })
-	if known && !slices.Contains(published, hex.EncodeToString(digest)) {
+	known := slices.ContainsFunc(published, func(p []byte) bool { return len(p) == len(digest) })
+	if known && !slices.ContainsFunc(published, func(p []byte) bool { return bytes.Equal(p, digest) }) {
 		m.refuse("the digest of relatedResource %s does not match", id)
 	}
 }
@@ -431,23 +433,21 @@ func digestMultibase(s string) (digest []byte, ok bool) {
 	return digest, err == nil && slices.Contains([]int{sha256.Size, sha512.Size384, sha512.Size}, len(digest))
 }
 
-// publishedDigests are the digests, in hexadecimal, of context files as they were published. The copies at hand may be
-// reformatted or mended, so they are not what a digest is taken of.
-func publishedDigests(id string) []string {
-	switch id {
-	case ContextV2:
-		return []string{"59955ced6697d61e03f2b2556febe5308ab16842846f5b586d7f1f7adec92734",
-			"97f1eb8e5042356c805fdd61afa2c557663785e0794dcafa21e138fd38def18cb360133c221aa31d6896a6bf3e65b614"}
-	case ContextV1:
-		return []string{"ab4ddd9a531758807a79a5b450510d61ae8d147eab966cc9a200c07095b0cdcc"}
-	case "https://w3id.org/security/data-integrity/v2":
-		return []string{"67f21e6e33a6c14e5ccfd2fc7865f7474fb71a04af7e94136cb399dfac8ae8f4"}
-	case "https://w3id.org/security/data-integrity/v1":
-		return []string{"b5d829bd09aa7c42abc6efa0c8ed7635313b5487f37ccfce3ecd149ca9418554"}
-	case "https://w3id.org/security/multikey/v1":
-		return []string{"ba2c182de2d92f7e47184bcca8fcf0beaee6d3986c527bf664c195bbc7c58597"}
+// publishedDigests are the digests of context files as they were published. The copies at hand may be reformatted or mended,
+// so they are not what a digest is taken of.
+func publishedDigests(url string) (digests [][]byte) {
+	for _, pin := range append(jsonld.Pinned(), jsonld.Optional()...) {
+		if pin.URL != url {
+			continue
+		}
+		if digest, err := hex.DecodeString(pin.File); err == nil && pin.File != "" {
+			digests = append(digests, digest)
+		}
+		if digest, err := base64.StdEncoding.DecodeString(pin.SHA384); err == nil && pin.SHA384 != "" {
+			digests = append(digests, digest)
+		}
 	}
-	return nil
+	return digests
 }
 
 // listOf is a value as a list: what JSON-LD calls a set may be written as its only item.

@@ -66,8 +66,8 @@ func (v *verification) checkPresenter() (presenter string) {
 	}
 	by := v.evidence[0]
 	facts := map[string]any{"verificationMethod": by.method}
-	if by.key.Document != "" {
-		facts["versionId"] = by.key.Document
+	if by.key.VersionID != "" {
+		facts["versionId"] = by.key.VersionID
 	}
 	why := v.presenterFault(by.owner(), facts)
 	v.found.judge(CheckIssuer, why, facts)

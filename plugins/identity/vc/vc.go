@@ -347,8 +347,8 @@ func (v *verification) checkIssuer() {
 	}
 	v.claimed = v.claimedBy(by)
 	facts := map[string]any{"verificationMethod": by.method}
-	if by.key.Document != "" {
-		facts["versionId"] = by.key.Document
+	if by.key.VersionID != "" {
+		facts["versionId"] = by.key.VersionID
 	}
 	v.found.judge(CheckIssuer, v.issuerFault(by, facts), facts)
 }
@@ -378,8 +378,13 @@ func issuerFault(code, format string, args ...any) *fault {
 }
 
 func unresolved(e *evidence) *fault {
-	if r := plugins.Rejected(e.err); r != nil && r.Code == "deactivated" {
-		return issuerFault("not_authorized", "the DID of %s is deactivated", e.method)
+	if r := plugins.Rejected(e.err); r != nil {
+		switch r.Code {
+		case "deactivated":
+			return issuerFault("not_authorized", "the DID of %s is deactivated", e.method)
+		case "not_entitled":
+			return issuerFault("not_authorized", "%s", r.Detail)
+		}
 	}
 	return issuerFault("unresolvable", "%s: %s", e.method, reasonOf(e.err))
 }
