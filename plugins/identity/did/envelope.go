@@ -34,6 +34,8 @@ type Envelope struct {
 	NotAfter tangle.Time // 0: no end
 	Signers  []string    // multikeys of the proofs, ascending and distinct
 	Raw      []byte
+
+	signed []byte // canonical body
 }
 
 // OpenEnvelope reads a signed operation: canonical bytes (RFC 8785) with integers only and no null, the type, the network,
@@ -51,7 +53,7 @@ func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 	}
 	delete(whole, "proof")
 	sum := sha256.Sum256(signed)
-	e := &Envelope{Body: whole, Hash: multihash(sum), Raw: raw}
+	e := &Envelope{Body: whole, Hash: multihash(sum), Raw: raw, signed: signed}
 	for _, p := range proofs {
 		e.Signers = append(e.Signers, p.multikey)
 	}

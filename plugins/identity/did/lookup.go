@@ -1,0 +1,178 @@
+package did
+
+import (
+	"slices"
+	"strings"
+
+	"weft/plugins"
+	"weft/tangle"
+)
+
+// Method is a verification method found in a document.
+type Method struct {
+	ID         string // absolute DID URL
+	Controller string // DID
+	Type       string // Multikey or JsonWebKey
+	Key        PublicKey
+	Expires    tangle.Time // 0: never
+	Revoked    tangle.Time // 0: not
+	VersionID  string      // of the document; "" for computed ones
+}
+
+// Lookup finds a verification method by its absolute DID URL, in the relationship ("" is any) and the document as of time
+// at, to the second; 0 is the newest. It does not judge Expires and Revoked, nor keys that were compromised later. did:key
+// and did:jwk have one document for all times. The codes are bad_value, unknown_did, deactivated, not_entitled; an error
+// that is no rejection is a broken invariant.
+func Lookup(v plugins.View, url string, rel Relationship, at tangle.Time) (Method, error) {
+	u, err := ParseURL(url)
+	if err != nil {
+		return Method{}, err
+	}
+	if u.Fragment == "" || u.Path != "" || len(u.Query) > 0 {
+		return Method{}, plugins.Reject("bad_value", "%.100q is not the DID URL of a verification method", url)
+	}
+	doc, version, err := documentAt(v, u, at)
+	if err != nil {
+		return Method{}, err
+	}
+	item := find(doc, "verificationMethod", url)
+	if item == nil || !lists(doc, rel, url) {
+		return Method{}, plugins.Reject("not_entitled", "%.150s is not in %s of its document", url, orAny(rel))
+	}
+	return newMethod(item, version)
+}
+
+func orAny(rel Relationship) string {
+	if rel == "" {
+		return "verificationMethod"
+	}
+	return string(rel)
+}
+
+// documentAt returns the document of a DID as of a time, in whole seconds.
+func documentAt(v plugins.View, u URL, at tangle.Time) (doc Object, version string, err error) {
+	if u.Method != MethodName {
+		doc, err = computed(u)
+		return doc, "", err
+	}
+	d, err := Parse(u.DID)
+	if err != nil {
+		return nil, "", err
+	}
+	head, found, err := ReadHead(v, d)
+	if err != nil {
+		return nil, "", err
+	}
+	if !found {
+		return nil, "", plugins.Reject("unknown_did", "%s", d)
+	}
+	n := head.Version
+	if at != 0 {
+		if n, err = versionAt(v, d, head, at); err != nil {
+			return nil, "", err
+		}
+	}
+	if n == 0 {
+		return nil, "", plugins.Reject("unknown_did", "%s did not exist at %s", d, FormatTime(at))
+	}
+	r, op, err := readOperation(v, d, n)
+	if err != nil {
+		return nil, "", err
+	}
+	if op.Op == OpDeactivate {
+		return nil, "", plugins.Reject("deactivated", "%s", d)
+	}
+	return expand(op.Document, d, op.Params.Controllers), r.VersionID(n), nil
+}
+
+// seconds is t floored to seconds.
+func seconds(t tangle.Time) int64 { return int64(t) / 1000 }
+
+// versionAt is the last version whose commit time is at most at, both in whole seconds; 0 if there is none. Commit times
+// never fall, so it searches by halves.
+func versionAt(v plugins.View, d DID, head Head, at tangle.Time) (int, error) {
+	if seconds(head.Time) <= seconds(at) {
+		return head.Version, nil
+	}
+	low, high := 0, head.Version // version low is at or before, high after
+	for high-low > 1 {
+		middle := (low + high) / 2
+		r, err := ReadRecord(v, d, middle)
+		if err != nil {
+			return 0, err
+		}
+		if seconds(r.Time) <= seconds(at) {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low, nil
+}
+
+// HoldsAt says whether one of the signers' keys (multikeys) is in the relationship of the actor's current document. The actor
+// is an active did:weft, or a did:key, which holds itself. A method does not count from
+// its revoked or expires on.
+func HoldsAt(v plugins.View, actor string, rel Relationship, signers []string, at tangle.Time) bool {
+	u, err := ParseURL(actor)
+	if err != nil || u.DID != actor {
+		return false
+	}
+	doc, _, err := documentAt(v, u, 0)
+	if err != nil {
+		return false
+	}
+	references, _ := doc[string(rel)].([]any)
+	for _, reference := range references {
+		url, _ := reference.(string)
+		m, err := methodOf(v, doc, url)
+		if err == nil && m.usable(at) && slices.Contains(signers, m.Key.Multikey()) {
+			return true
+		}
+	}
+	return false
+}
+
+// Holds is HoldsAt for callers without a time: any revoked or expires excludes a method.
+func Holds(v plugins.View, actor string, rel Relationship, signers []string) bool {
+	return HoldsAt(v, actor, rel, signers, 1<<63)
+}
+
+func (m Method) usable(at tangle.Time) bool {
+	return (m.Revoked == 0 || at < m.Revoked) && (m.Expires == 0 || at < m.Expires)
+}
+
+// methodOf finds a method that a document refers to: its own, or another's in that one's current document.
+func methodOf(v plugins.View, doc Object, url string) (Method, error) {
+	if item := find(doc, "verificationMethod", url); item != nil {
+		return newMethod(item, "")
+	}
+	if id, _ := doc["id"].(string); strings.HasPrefix(url, id+"#") {
+		return Method{}, plugins.Reject("not_entitled", "%s is not in its document", url)
+	}
+	return Lookup(v, url, "", 0)
+}
+
+// Compromise is the operation since which a DID's log has named a key as compromised.
+type Compromise struct {
+	Place
+	Version int
+}
+
+// FindCompromise returns the first operation of the DID that named the key (a multikey), and whether there is one.
+func FindCompromise(v plugins.View, d DID, multikey string) (c Compromise, found bool, err error) {
+	head, known, err := ReadHead(v, d)
+	if err != nil || !known || !slices.Contains(head.Compromised, multikey) {
+		return c, false, err
+	}
+	scan := Log(v, d, 1, func(n int, r Record) bool {
+		var op *Operation
+		if op, err = decodeStored(r.Raw); err != nil {
+			return false
+		}
+		found = slices.Contains(op.Params.Compromised, multikey)
+		c = Compromise{r.Place, n}
+		return !found
+	})
+	return c, found, firstError(err, scan)
+}
