@@ -53,7 +53,7 @@ func CheckCredential(doc did.Object) error {
 	m.issuer()
 	m.subjects()
 	m.period()
-	m.typed("credentialStatus", false)
+	m.typed("credentialStatus", m.v1)
 	m.typed("credentialSchema", true)
 	for _, property := range []string{"termsOfUse", "evidence", "refreshService"} {
 		m.typed(property, m.v1 && property == "refreshService")

@@ -104,15 +104,22 @@ func (v *verification) checkTokenPeriod() {
 	}
 }
 
-// credentials judges every credential by itself, under the same policy.
+// credentials judges every credential by itself, under the same policy. Once a document has met the work bound of its
+// canonical form, the presentation is refused and no other is worked on: a list of them would multiply the bound.
 func (v *verification) credentials() (reports []Report) {
 	if v.options.EnvelopeOnly {
 		v.checkEnvelopes()
 		return nil
 	}
-	options := v.options
+	exhausted := v.found[CheckSignature].exhausted
 	for _, credential := range objects(v.doc["verifiableCredential"]) {
-		reports = append(reports, Verify(v.config, rawOf(credential), options))
+		if exhausted {
+			break
+		}
+		r := Verify(v.config, rawOf(credential), v.options)
+		signature, _ := r.Check(CheckSignature)
+		exhausted = signature.exhausted
+		reports = append(reports, r)
 	}
 	return reports
 }

@@ -334,6 +334,8 @@ func transformationFault(err error) *fault {
 			f.code = r.Code
 		case "bad_signature":
 			f.problem = problemProof
+		case "too_large":
+			f.exhausted = true
 		}
 	}
 	return f

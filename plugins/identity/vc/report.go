@@ -67,7 +67,8 @@ type Check struct {
 	Reason  string         // for people
 	Facts   map[string]any // members besides, such as "list" and "index"
 
-	problem string // type of the problem of a failed check; empty: ours
+	problem   string // type of the problem of a failed check; empty: ours
+	exhausted bool   // the work bound of canonicalization was met
 }
 
 // Failed says whether the check was made and not passed.
@@ -135,7 +136,7 @@ const (
 	problemOurs           = "urn:weft:problem:"
 )
 
-// problem is what problemDetails says of a failed check.
+// problemDetail is what problemDetails says of a failed check.
 func (c Check) problemDetail() Problem {
 	p := Problem{Type: c.problem, Title: title(c.Code), Detail: c.Reason}
 	if p.Type == "" {
@@ -164,6 +165,8 @@ type fault struct {
 	problem string
 	reason  string
 	facts   map[string]any
+
+	exhausted bool
 }
 
 func (f *fault) Error() string { return f.code + ": " + f.reason }
@@ -176,7 +179,7 @@ func (f findings) pass(name string, facts map[string]any) {
 }
 
 func (f findings) fail(name string, why *fault) {
-	f[name] = Check{Name: name, Code: why.code, Reason: why.reason, Facts: why.facts, problem: why.problem}
+	f[name] = Check{Name: name, Code: why.code, Reason: why.reason, Facts: why.facts, problem: why.problem, exhausted: why.exhausted}
 }
 
 // judge is fail or, without a fault, pass.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,7 +121,7 @@ func ListCredential(o ListOptions, list Bitstring) (did.Object, error) {
 	}
 	doc := did.Object{
 		"@context": []any{ContextV2}, "id": o.ID, "type": []any{typeCredential, typeListCredential}, "issuer": o.Issuer, "validFrom": formatTime(o.ValidFrom),
-		"credentialSubject": did.Object{"id": o.ID + "#list", "type": typeList, "statusPurpose": o.Purpose, "encodedList": encoded, "ttl": o.TTL.Milliseconds()},
+		"credentialSubject": did.Object{"id": o.ID + "#list", "type": typeList, "statusPurpose": o.Purpose, "encodedList": encoded, "ttl": json.Number(strconv.FormatInt(o.TTL.Milliseconds(), 10))},
 	}
 	if !o.ValidUntil.IsZero() {
 		doc["validUntil"] = formatTime(o.ValidUntil)
@@ -243,6 +244,9 @@ func (v *verification) readList(a *StatusAnswer, ref StatusRef) *fault {
 	fetched := a.AsOf
 	list := &verification{config: v.config, options: Options{Methods: v.options.Methods, Policy: Policy{DeactivatedIssuer: v.options.Policy.DeactivatedIssuer}}, listOnly: true}
 	r := list.credential(a.Credential)
+	if slices.Equal(r.Failures(), []string{CheckValidity}) {
+		return statusFault("stale", problemStatusFetch, "the list credential is not valid now")
+	}
 	if !r.Verified {
 		return statusFault("unavailable", problemStatusFetch, "the list credential fails: %v", r.Failures())
 	}
