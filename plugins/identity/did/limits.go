@@ -1,5 +1,7 @@
 package did
 
+import "fmt"
+
 // Limits is the section "identity" of genesis: only governance changes it, because every node must judge alike.
 type Limits struct {
 	MaxOperation        int `json:"maxOperation"` // bytes of an entry with its proofs
@@ -39,3 +41,23 @@ const (
 	MaxSubjectType = 64  // characters
 	MaxText        = 512 // characters of a URI, a service type, an alias
 )
+
+// Check refuses limits that no operation could keep, or that a node could not bear.
+func (l Limits) Check() error {
+	for _, one := range []struct {
+		name              string
+		value, least, top int
+	}{
+		{"maxOperation", l.MaxOperation, 1 << 10, 24 << 10}, {"maxDocument", l.MaxDocument, 256, 16 << 10}, {"maxNesting", l.MaxNesting, 6, 32},
+		{"maxMethods", l.MaxMethods, 1, 256}, {"maxServices", l.MaxServices, 0, 256}, {"maxEndpoint", l.MaxEndpoint, 64, 8 << 10},
+		{"maxTTL", l.MaxTTL, 0, 31_536_000}, {"maxProofs", l.MaxProofs, 1, 64}, {"maxUpdateKeys", l.MaxUpdateKeys, 1, 64},
+		{"maxNextKeys", l.MaxNextKeys, 1, 64}, {"maxRecoveryKeys", l.MaxRecoveryKeys, 1, 64}, {"maxControllers", l.MaxControllers, 0, 32},
+		{"maxStatusLists", l.MaxStatusLists, 1, 4096}, {"maxCreatesPerMinute", l.MaxCreatesPerMinute, 1, 1_000_000_000},
+		{"maxSpendsPerMinute", l.MaxSpendsPerMinute, 1, 1_000_000_000}, {"maxUpdatesPerDay", l.MaxUpdatesPerDay, 1, 1_000_000_000},
+	} {
+		if one.value < one.least || one.value > one.top {
+			return fmt.Errorf("limits.%s: %d, want %d to %d", one.name, one.value, one.least, one.top)
+		}
+	}
+	return nil
+}

@@ -75,7 +75,7 @@ func documentAt(v plugins.View, u URL, at tangle.Time) (doc Object, version stri
 	if n == 0 {
 		return nil, "", plugins.Reject("unknown_did", "%s did not exist at %s", d, FormatTime(at))
 	}
-	r, op, err := readOperation(v, d, n)
+	r, op, err := ReadOperation(v, d, n)
 	if err != nil {
 		return nil, "", err
 	}

@@ -194,7 +194,7 @@ func (j *judge) forks() (bool, error) {
 	if !found || prev.DID != j.op.DID || prev.N >= j.head.Version || j.op.Seq != prev.N+1 {
 		return false, nil
 	}
-	_, older, err := readOperation(j.view, j.op.DID, prev.N)
+	_, older, err := ReadOperation(j.view, j.op.DID, prev.N)
 	if err != nil {
 		return false, err
 	}
@@ -380,7 +380,9 @@ func (j *judge) next() Head {
 	return h
 }
 
-func readOperation(v plugins.View, d DID, n int) (Record, *Operation, error) {
+// ReadOperation returns the n-th operation of a DID, from 1, decoded. That it is there is the caller's knowledge: an error is
+// a broken invariant.
+func ReadOperation(v plugins.View, d DID, n int) (Record, *Operation, error) {
 	r, err := ReadRecord(v, d, n)
 	if err != nil {
 		return r, nil, err

@@ -1,9 +1,12 @@
 package did
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"weft/plugins"
 	"weft/tangle"
@@ -20,8 +23,8 @@ type Options struct {
 	NoCache            bool
 	Proof              bool // ours: the caller adds receipts to the metadata
 
-	Newest    tangle.Time       // newest certified commit time; a VersionTime has to lie before it
-	Conflicts func(d DID) int   // from a local index; nil: none known
+	Newest    tangle.Time     // newest certified commit time; a VersionTime has to lie before it
+	Conflicts func(d DID) int // from a local index; nil: none known
 }
 
 // ResolutionError is an error of DID Resolution 1.0, section 11, with the HTTP status of section 10.1.
@@ -138,6 +141,27 @@ func orNull(o Object) any {
 		return nil
 	}
 	return o
+}
+
+// ASCII is Canonical with everything beyond ASCII escaped: some drivers of resolvers read UTF-8 as ISO 8859-1.
+func ASCII(v any) ([]byte, error) {
+	text, err := Canonical(v)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		switch {
+		case r < utf8.RuneSelf:
+			out = append(out, byte(r))
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, "\\u%04x\\u%04x", high, low)
+		default:
+			out = fmt.Appendf(out, "\\u%04x", r)
+		}
+	}
+	return out, nil
 }
 
 func failed(did, name, detail string) Result { return Result{DID: did, Error: NewError(name, detail)} }
@@ -326,7 +350,7 @@ func (o Options) version(v plugins.View, d DID, head Head, at tangle.Time) (int,
 
 // readVersion makes the document and the metadata of version n.
 func readVersion(v plugins.View, d DID, head Head, n int) (Result, error) {
-	record, op, err := readOperation(v, d, n)
+	record, op, err := ReadOperation(v, d, n)
 	if err != nil {
 		return Result{}, err
 	}
