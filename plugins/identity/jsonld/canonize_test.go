@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/piprate/json-gold/ld"
 
@@ -468,6 +469,28 @@ func manyTerms(n int) string {
 		terms = append(terms, fmt.Sprintf(`"t%d":"urn:t%d"`, i, i))
 	}
 	return strings.Join(terms, ",")
+}
+
+// TestHardDocumentsEndSoon has documents whose contexts are processed again and again.
+func TestHardDocumentsEndSoon(t *testing.T) {
+	c := allContexts(t)
+	inline := func(context, more string) string {
+		return `{"@context":["https://www.w3.org/ns/credentials/v2",{"@vocab":"urn:x#"},` + context + `],"type":"VerifiableCredential"` + more + `}`
+	}
+	for what, text := range map[string]string{
+		"typed nodes":          credential(`,"a":[` + strings.Repeat(`{"type":"VerifiableCredential"},`, 1800) + `1]`),
+		"scoped by type":       inline(`{"T":{"@id":"urn:T","@context":{`+manyTerms(90)+`}}}`, `,"a":[`+strings.Repeat(`{"type":"T"},`, 500)+`1]`),
+		"scoped by a property": inline(`{"p":{"@id":"urn:p","@context":{`+manyTerms(90)+`}}}`, `,"a":[`+strings.Repeat(`{"p":1},`, 500)+`1]`),
+		"a context each":       inline(`"https://www.w3.org/ns/credentials/v2"`, `,"a":[`+strings.Repeat(`{"@context":"https://www.w3.org/ns/credentials/v2"},`, 29)+`1]`),
+		"empty objects":        credential(`,"a":[` + strings.Repeat(`{},`, 9000) + `1]`),
+	} {
+		start := time.Now()
+		_, err := c.Canonize(object(t, text))
+		t.Logf("%s: %v, error %v", what, time.Since(start), err)
+		if took := time.Since(start); took > soon() {
+			t.Errorf("%s took %v", what, took)
+		}
+	}
 }
 
 func TestPanicsBecomeErrors(t *testing.T) {

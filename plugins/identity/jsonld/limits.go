@@ -5,7 +5,7 @@ type Limits struct {
 	MaxBytes       int // of a document, as JSON without white space
 	MaxDepth       int // objects and arrays inside each other, contexts included
 	MaxContexts    int // contexts a document names by URL, everywhere together
-	MaxContextWork int // objects of the document, times the terms that its inline contexts define
+	MaxContextWork int // objects and members of the document, times the terms that its inline contexts define
 	MaxQuads       int
 	MaxNQuadsBytes int // that ParseNQuads reads
 	MaxHashCalls   int // of the algorithm Hash N-Degree Quads
@@ -18,10 +18,10 @@ func DefaultLimits() Limits {
 		MaxBytes:       64 << 10,
 		MaxDepth:       32,
 		MaxContexts:    32,
-		MaxContextWork: 200_000,
+		MaxContextWork: 100_000,
 		MaxQuads:       10_000,
 		MaxNQuadsBytes: 4 << 20,
 		MaxHashCalls:   50_000,
-		MaxHashSteps:   3_000_000,
+		MaxHashSteps:   1_000_000,
 	}
 }

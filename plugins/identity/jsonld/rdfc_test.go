@@ -73,8 +73,8 @@ func TestRDFCanonVectors(t *testing.T) {
 				if r := plugins.Rejected(err); r == nil || r.Code != "too_large" {
 					t.Errorf("poison graph: got error %v, want too_large", err)
 				}
-				if took > time.Second {
-					t.Errorf("poison graph took %v, want at most a second", took)
+				if took > soon() {
+					t.Errorf("poison graph took %v", took)
 				}
 				t.Logf("poison graph refused after %v", took)
 			}
@@ -144,7 +144,7 @@ func TestHardGraphsEndSoon(t *testing.T) {
 	for what, quads := range graphs {
 		start := time.Now()
 		_, err := Canonicalize(quads, SHA256, DefaultLimits())
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > soon() {
 			t.Errorf("%s: took %v (error %v)", what, took, err)
 		} else {
 			t.Logf("%s: %v, error %v", what, took, err)

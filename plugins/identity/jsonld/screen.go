@@ -25,7 +25,7 @@ type screen struct {
 	limits    Limits
 	size      int
 	named     int // contexts by URL
-	objects   int
+	parts     int // objects and members
 	terms     int // defined inline
 	jsonTerms []string
 	literals  int // subtrees that must turn out to be JSON literals
@@ -42,8 +42,8 @@ func (s *screen) document(doc any) (map[string]any, error) {
 		return nil, plugins.Reject("bad_value", "the document is not an object")
 	}
 	screened, err := s.object(o, 1)
-	if err == nil && s.objects*s.terms > s.limits.MaxContextWork {
-		err = plugins.Reject("too_large", "%d objects under inline contexts with %d terms", s.objects, s.terms)
+	if err == nil && s.parts*s.terms > s.limits.MaxContextWork {
+		err = plugins.Reject("too_large", "%d objects and members under inline contexts with %d terms", s.parts, s.terms)
 	}
 	return screened, err
 }
@@ -86,7 +86,7 @@ func (s *screen) object(o map[string]any, depth int) (map[string]any, error) {
 	if err := s.enter(depth); err != nil {
 		return nil, err
 	}
-	s.objects++
+	s.parts += 1 + len(o)
 	result := make(map[string]any, len(o))
 	if local, ok := o["@context"]; ok {
 		context, err := s.context(local, depth+1)
