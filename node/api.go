@@ -101,6 +101,7 @@ type api struct {
 	replays  *replays
 	cursors  apiSecret
 	document apiDocument
+	codes    map[string]int // HTTP statuses of plugins' codes
 	opened   time.Time
 	public   *apiDoor
 	operator *apiDoor
@@ -140,6 +141,9 @@ func newAPI(p apiParts) (*api, error) {
 		return nil, err
 	}
 	if a.cursors, err = openSecret(p.Store, "cursorkey"); err != nil {
+		return nil, err
+	}
+	if a.codes, err = mergeCodes(p.Plugins); err != nil {
 		return nil, err
 	}
 	if a.document, err = mergeDocuments(p.Plugins); err != nil {

@@ -125,6 +125,9 @@ func (d *apiDoor) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p = refuse("internal", "the node could not answer; its log has the reason under this request id")
 		d.Log.Error("request failed", "request", w.Header().Get("Request-Id"), "method", r.Method, "path", r.URL.Path, "error", err)
 	}
+	if status, plugins := d.codes[p.Code]; plugins && p.Status == 0 {
+		p.Status = status
+	}
 	d.stamp(w.Header())
 	writeProblem(w, r, p)
 }

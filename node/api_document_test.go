@@ -206,8 +206,8 @@ func (n *Node) newKey(t testing.TB, scopes ...string) string {
 
 func TestDocumentsMerge(t *testing.T) {
 	fragment := func(path, id, schema string) NamedPlugin {
-		return NamedPlugin{"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: []byte(fmt.Sprintf(
-			"openapi: 3.1.0\npaths:\n  %s:\n    get:\n      operationId: %s\n      responses: {'200': {description: fine}}\ncomponents:\n  schemas:\n    %s: {type: object}\n", path, id, schema))}}}
+		return NamedPlugin{"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: [][]byte{fmt.Appendf(nil, 
+			"openapi: 3.1.0\npaths:\n  %s:\n    get:\n      operationId: %s\n      responses: {'200': {description: fine}}\ncomponents:\n  schemas:\n    %s: {type: object}\n", path, id, schema)}}}}
 	}
 	doc := document(t, fragment("/api/v1/notes", "listNotes", "Note"))
 	if doc.Paths.Value("/api/v1/notes") == nil || doc.Components.Schemas["Note"] == nil {
@@ -217,8 +217,8 @@ func TestDocumentsMerge(t *testing.T) {
 		"path":      fragment("/api/v1/node", "other", "Other"),
 		"operation": fragment("/api/v1/other", "getNode", "Other"),
 		"schema":    fragment("/api/v1/other", "other", "Message"),
-		"no yaml":   {"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: []byte("\t{")}}},
-		"version":   {"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: []byte("openapi: 3.0.0")}}},
+		"no yaml":   {"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: [][]byte{[]byte("\t{")}}}},
+		"version":   {"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: [][]byte{[]byte("openapi: 3.0.0")}}}},
 	} {
 		if _, err := mergeDocuments([]NamedPlugin{bad}); err == nil {
 			t.Errorf("%s: two owners or a broken fragment do not stop the start", name)

@@ -50,17 +50,16 @@ func mergeDocuments(list []NamedPlugin) (apiDocument, error) {
 		return apiDocument{}, err
 	}
 	for _, p := range list {
-		if p.Plugin.HTTP.OpenAPI == nil {
-			continue
+		for _, fragment := range p.Plugin.HTTP.OpenAPI {
+			part, err := parseOpenAPI(p.Name, fragment)
+			if err == nil {
+				err = owners.claimAll(p.Name, part)
+			}
+			if err != nil {
+				return apiDocument{}, err
+			}
+			merged.add(part)
 		}
-		part, err := parseOpenAPI(p.Name, p.Plugin.HTTP.OpenAPI)
-		if err == nil {
-			err = owners.claimAll(p.Name, part)
-		}
-		if err != nil {
-			return apiDocument{}, err
-		}
-		merged.add(part)
 	}
 	return newAPIDocument(merged)
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,11 @@ type problem struct {
 	Receipt []byte
 	Checks  []receipt.Check
 	Header  [][2]string // such as Retry-After
+
+	// What plugins add.
+	Type   string // empty: the code's
+	Status int    // 0: the code's
+	More   map[string]any
 }
 
 func (p *problem) Error() string { return p.Code + ": " + p.Detail }
@@ -40,6 +46,9 @@ func refuse(code, format string, args ...any) *problem {
 // status is the code's HTTP status: the table of api.md, section 4, for the core and for what plugins share. A code that
 // it does not have says that an entry breaks a rule of its plugin: 422.
 func (p *problem) status() int {
+	if p.Status != 0 {
+		return p.Status
+	}
 	switch p.Code {
 	case "bad_json", "not_canonical", "bad_parameter", "bad_cursor", "bad_receipt":
 		return http.StatusBadRequest
@@ -105,7 +114,7 @@ const MaxDetailBytes = 500
 
 func (p *problem) view(path, requestID string) problemView {
 	v := problemView{
-		Type: "urn:weft:problem:" + p.Code, Title: problemTitle(p.Code), Status: p.status(), Code: p.Code,
+		Type: cmp.Or(p.Type, "urn:weft:problem:"+p.Code), Title: problemTitle(p.Code), Status: p.status(), Code: p.Code,
 		Detail: p.Detail, Instance: path, RequestID: requestID, Outcome: p.Outcome, Place: p.Place, Checks: p.Checks,
 	}
 	if len(v.Detail) > MaxDetailBytes {
@@ -125,6 +134,9 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	}
 	v := p.view(r.URL.EscapedPath(), h.Get("Request-Id"))
 	body, err := json.Marshal(v)
+	if err == nil && len(p.More) > 0 {
+		body, err = withMembers(body, p.More)
+	}
 	if err != nil {
 		body = []byte(`{"type":"urn:weft:problem:internal","title":"Internal","status":500,"code":"internal"}`)
 	}
@@ -132,6 +144,15 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(v.Status)
 	_, _ = w.Write(body) // nobody is left to tell
+}
+
+// withMembers adds members to a JSON object that is not empty.
+func withMembers(object []byte, more map[string]any) ([]byte, error) {
+	added, err := json.Marshal(more)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(object[:len(object)-1], ','), added[1:]...), nil
 }
 
 // problemOf says what an error means to a caller; nil if it is this node's own fault.
@@ -143,6 +164,10 @@ func problemOf(err error) *problem {
 	case plugins.Rejected(err) != nil:
 		r := plugins.Rejected(err)
 		p = refuse(r.Code, "%s", r.Detail)
+		var more *plugins.Problem
+		if errors.As(err, &more) {
+			p.Type, p.Status, p.More = more.Type, more.Status, more.More
+		}
 		if p.status() == http.StatusServiceUnavailable {
 			p.with("Retry-After", "1")
 		}

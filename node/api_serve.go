@@ -70,6 +70,20 @@ func (d *apiDoor) mountPlugins() error {
 	return nil
 }
 
+// mergeCodes joins the statuses of the plugins' codes.
+func mergeCodes(list []NamedPlugin) (map[string]int, error) {
+	codes := map[string]int{}
+	for _, p := range list {
+		for code, status := range p.Plugin.HTTP.Codes {
+			if other, taken := codes[code]; taken && other != status {
+				return nil, fmt.Errorf("plugin %s: code %s is %d with it and %d with another", p.Name, code, status, other)
+			}
+			codes[code] = status
+		}
+	}
+	return codes, nil
+}
+
 // shapeOf is a path with its parameters' names left out: two routes of one shape are one.
 func shapeOf(path string) string {
 	parts := strings.Split(path, "/")

@@ -135,6 +135,9 @@ func (c *Core) resume() error {
 		}
 	} else {
 		c.exec.last.time = c.config.Genesis.Time
+		if err := c.begin(); err != nil {
+			return err
+		}
 	}
 	if b := storeGet(c.config.Store, keyOwn(), &fault); b != nil {
 		if c.own, fault = parseOwn(b); fault != nil {
@@ -153,6 +156,27 @@ func (c *Core) resume() error {
 	}
 	c.ledger.setHead(c.head())
 	return nil
+}
+
+// begin writes the state that plugins begin with. It is repeated at each start until the first commit.
+func (c *Core) begin() error {
+	var b store.Batch
+	for _, p := range c.exec.plugins {
+		if p.plugin.Genesis == nil {
+			continue
+		}
+		p.plugin.Genesis(p.state)
+		p.chain(0, 0, tangle.Hash{}, "")
+		p.state.take(&b)
+		p.state.applied()
+		if p.state.err != nil {
+			return p.state.err
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return c.config.Store.Apply(&b, true)
 }
 
 func (c *Core) newEngine(st consensus.State) {

@@ -23,6 +23,9 @@ type Plugin struct {
 	// Kinds are the entry kinds it owns. Two owners of one kind are a start-up error.
 	Kinds []tangle.Kind
 
+	// Genesis writes the state that the plugin begins with, from nothing but its section of genesis.json.
+	Genesis func(state State)
+
 	// Check decodes an entry and verifies its signatures. It is stateless and deterministic (no clock, no configuration
 	// but genesis), runs on several goroutines at once, and its result reaches Apply. An error made by Reject is the
 	// entry's outcome when it is ordered.

@@ -9,8 +9,20 @@ import (
 // Routes is what a plugin serves.
 type Routes struct {
 	List    []Route
-	OpenAPI []byte // its fragment of the API description (OpenAPI 3.1, YAML); may be nil
+	Codes   map[string]int // HTTP status of the rejections that only it makes; 422 if it is not here. Two meanings stop the start
+	OpenAPI [][]byte       // its fragments of the API description (OpenAPI 3.1, YAML)
 }
+
+// Problem is a rejection that tells more than its code: what is added to the problem document (RFC 9457).
+type Problem struct {
+	Rejection
+	Type   string         // URI; empty: urn:weft:problem:<code>
+	Status int            // HTTP; 0: the code's
+	More   map[string]any // further members
+}
+
+// Unwrap makes a Problem the rejection that it is.
+func (p *Problem) Unwrap() error { return &p.Rejection }
 
 // Route is one operation. A field left out means: not allowed. The zero Auth is no rule, and such a route is a start-up
 // error. The node settles who calls, whether they may and how often, and reads the body, before Serve is called.

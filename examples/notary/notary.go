@@ -35,7 +35,7 @@ func open(h plugins.Host) (plugins.Plugin, error) {
 		Check: check,
 		Admit: func(view plugins.View, op plugins.Op) error { return refuse(view, op.(Deed)) },
 		Apply: apply,
-		HTTP:  plugins.Routes{List: routes(h), OpenAPI: []byte(openAPI)},
+		HTTP:  plugins.Routes{List: routes(h), OpenAPI: [][]byte{[]byte(openAPI)}},
 	}, nil
 }
 

@@ -19,34 +19,35 @@ type table map[string]layer
 func layers() table {
 	everything := []string{"..."}
 	return table{
-		"tangle":                   {only: true},
-		"config/strict":            {only: true},
-		"config/genesis":           {may: []string{"tangle", "config/strict"}, only: true},
-		"internal/zip215":          {may: []string{"tangle"}},
-		"plugins":                  {may: []string{"tangle"}, only: true},
-		"consensus":                {may: []string{"tangle"}, only: true},
-		"receipt":                  {may: []string{"tangle", "config/genesis"}, only: true},
-		"gossip":                   {may: []string{"tangle"}, only: true},
-		"gossip/wire":              {may: []string{"tangle", "gossip"}},
-		"internal/store":           {},
-		"internal/store/storetest": {may: []string{"internal/store"}},
-		"config":                   {may: []string{"config/strict", "tangle", "config/genesis", "internal/zip215"}},
-		"node":                     {may: []string{"tangle", "config/genesis", "config", "consensus", "receipt", "gossip", "gossip/wire", "internal/store", "internal/zip215", "plugins"}},
-		"internal/sim":             {may: []string{"tangle", "config/genesis", "consensus", "receipt", "gossip", "internal/store", "internal/zip215", "plugins", "plugins/identity/...", "plugins/identity", "node"}},
-		"internal/tidy":            {},
-		"plugins/plugintest":       {may: []string{"tangle", "plugins"}},
-		"plugins/metrics":          {may: []string{"tangle", "plugins"}},
-		"plugins/identity/did":     {may: []string{"tangle", "plugins", "internal/zip215"}},
-		"plugins/identity/status":  {may: []string{"tangle", "plugins", "plugins/identity/did"}},
-		"plugins/identity/trust":   {may: []string{"tangle", "plugins", "plugins/identity/did"}},
-		"plugins/identity/jsonld":  {may: []string{"plugins", "plugins/identity/did"}},
-		"plugins/identity/vc":      {may: []string{"tangle", "plugins", "plugins/identity/did", "plugins/identity/jsonld"}},
-		"plugins/identity/keyfile": {may: []string{"plugins", "plugins/identity/did"}},
-		"plugins/identity":         {may: []string{"tangle", "plugins", "plugins/identity/..."}},
-		"client":                   {may: []string{"tangle", "config/genesis", "receipt", "plugins/identity/..."}},
-		"testnet":                  {may: everything},
-		"cmd/weft":                 {may: everything},
-		"examples/...":             {may: everything},
+		"tangle":                     {only: true},
+		"config/strict":              {only: true},
+		"config/genesis":             {may: []string{"tangle", "config/strict"}, only: true},
+		"internal/zip215":            {may: []string{"tangle"}},
+		"plugins":                    {may: []string{"tangle"}, only: true},
+		"consensus":                  {may: []string{"tangle"}, only: true},
+		"receipt":                    {may: []string{"tangle", "config/genesis"}, only: true},
+		"gossip":                     {may: []string{"tangle"}, only: true},
+		"gossip/wire":                {may: []string{"tangle", "gossip"}},
+		"internal/store":             {},
+		"internal/store/storetest":   {may: []string{"internal/store"}},
+		"config":                     {may: []string{"config/strict", "tangle", "config/genesis", "internal/zip215"}},
+		"node":                       {may: []string{"tangle", "config/genesis", "config", "consensus", "receipt", "gossip", "gossip/wire", "internal/store", "internal/zip215", "plugins"}},
+		"internal/sim":               {may: []string{"tangle", "config/genesis", "consensus", "receipt", "gossip", "internal/store", "internal/zip215", "plugins", "plugins/identity/...", "plugins/identity", "node"}},
+		"internal/tidy":              {},
+		"plugins/plugintest":         {may: []string{"tangle", "plugins"}},
+		"plugins/metrics":            {may: []string{"tangle", "plugins"}},
+		"plugins/identity/did":       {may: []string{"tangle", "plugins", "internal/zip215"}},
+		"plugins/identity/status":    {may: []string{"tangle", "plugins", "plugins/identity/did", "plugins/identity/operation"}},
+		"plugins/identity/trust":     {may: []string{"tangle", "plugins", "plugins/identity/did", "plugins/identity/operation"}},
+		"plugins/identity/jsonld":    {may: []string{"plugins", "plugins/identity/did"}},
+		"plugins/identity/vc":        {may: []string{"tangle", "plugins", "plugins/identity/did", "plugins/identity/jsonld"}},
+		"plugins/identity/keyfile":   {may: []string{"plugins", "plugins/identity/did"}},
+		"plugins/identity":           {may: []string{"tangle", "config/strict", "plugins", "plugins/identity/..."}},
+		"plugins/identity/operation": {may: []string{"tangle", "plugins", "plugins/identity/did"}},
+		"client":                     {may: []string{"tangle", "config/genesis", "receipt", "plugins/identity/..."}},
+		"testnet":                    {may: everything},
+		"cmd/weft":                   {may: everything},
+		"examples/...":               {may: everything},
 	}
 }
 
@@ -79,7 +80,7 @@ func isPure(file string) bool {
 	dir := path.Dir(file)
 	switch dir {
 	case "tangle", "consensus", "receipt", "gossip", "config/genesis",
-		"plugins/identity/did", "plugins/identity/status", "plugins/identity/trust", "plugins/identity/vc":
+		"plugins/identity/did", "plugins/identity/operation", "plugins/identity/status", "plugins/identity/trust", "plugins/identity/vc":
 		return true
 	case "node":
 		return strings.HasPrefix(path.Base(file), "core") || path.Base(file) == "data.go"

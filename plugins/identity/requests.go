@@ -1,0 +1,5 @@
+package identity
+
+import "weft/plugins"
+
+func (x *identity) requestRoutes() []plugins.Route { return nil }
