@@ -41,7 +41,7 @@ func layers() table {
 		"plugins/identity/trust":     {may: []string{"tangle", "plugins", "plugins/identity/did", "plugins/identity/operation"}},
 		"plugins/identity/jsonld":    {may: []string{"plugins", "plugins/identity/did"}},
 		"plugins/identity/vc":        {may: []string{"tangle", "plugins", "plugins/identity/did", "plugins/identity/jsonld"}},
-		"plugins/identity/keyfile":   {may: []string{"plugins", "plugins/identity/did"}},
+		"plugins/identity/keyfile":   {may: []string{"config/strict", "plugins", "plugins/identity/did"}},
 		"plugins/identity":           {may: []string{"tangle", "config/strict", "plugins", "plugins/identity/..."}},
 		"plugins/identity/operation": {may: []string{"tangle", "plugins", "plugins/identity/did"}},
 		"client":                     {may: []string{"tangle", "config/genesis", "receipt", "plugins/identity/..."}},

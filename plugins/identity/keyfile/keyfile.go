@@ -230,6 +230,24 @@ func (f *File) Assign(public string, r Role) error {
 	return nil
 }
 
+// Name gives a document key the fragment of its verification method.
+func (f *File) Name(public, id string) error {
+	i := f.index(public)
+	if i < 0 {
+		return fault("unknown_key", "the file has no key %s", public)
+	}
+	k := f.keys[i].Key
+	k.ID = id
+	if _, taken := f.Method(id); taken && id != f.keys[i].ID {
+		return fault("already_exists", "the file has a key %s already", id)
+	}
+	if err := checkKey(k); err != nil {
+		return err
+	}
+	f.keys[i].Key = k
+	return nil
+}
+
 // Remove takes a key out. It is gone for good once the file is saved.
 func (f *File) Remove(public string) error {
 	i := f.index(public)

@@ -188,4 +188,6 @@ func TestGoldenCopyByteFlips(t *testing.T) {
 	}
 }
 
-func around(raw []byte, i int) string { return strings.ToValidUTF8(string(raw[max(0, i-20):min(len(raw), i+20)]), "?") }
+func around(raw []byte, i int) string {
+	return strings.ToValidUTF8(string(raw[max(0, i-20):min(len(raw), i+20)]), "?")
+}
