@@ -9,11 +9,13 @@ import (
 	"os"
 
 	"weft/plugins"
+	"weft/plugins/identity"
 	"weft/plugins/metrics"
 )
 
 func main() {
 	makers := []plugins.Maker{
+		identity.Maker(),
 		metrics.Maker(),
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, makers))

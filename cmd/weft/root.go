@@ -113,6 +113,7 @@ func commands(s *shell) []*cobra.Command {
 		newHealthCommand(s),
 		newDoctorCommand(s),
 		newKeyCommand(s),
+		newDIDCommand(s),
 		newBenchCommand(s),
 		newVersionCommand(s),
 	}
