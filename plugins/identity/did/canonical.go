@@ -197,6 +197,9 @@ func appendInteger(b []byte, n int64) ([]byte, error) {
 }
 
 func appendDouble(b []byte, f float64) ([]byte, error) {
+	if size := math.Abs(f); size > MaxInteger && size < 1e21 { // RFC 8785 would write it as an integer
+		return nil, plugins.Reject("bad_value", "%v is too large an integer", f)
+	}
 	text, err := jcs.NumberToJSON(f)
 	if err != nil {
 		return nil, plugins.Reject("bad_value", "not a finite number")

@@ -23,7 +23,7 @@ func multikey(seed byte) string {
 
 func testNetwork() tangle.ID { return sha256.Sum256([]byte("weft test network")) }
 
-// TestVector holds the byte-exact vector of identity.md, section 2.1.
+// TestVectorEnvelope holds the byte-exact vector of identity.md, section 2.1.
 func TestVectorEnvelope(t *testing.T) {
 	want, err := os.ReadFile("testdata/create.json")
 	if err != nil {

@@ -104,7 +104,7 @@ func TestCanonicalValues(t *testing.T) {
 		{MaxInteger, "9007199254740991"}, {-MaxInteger, "-9007199254740991"}, {MaxInteger + 1, ""}, {int64(-MaxInteger - 1), ""},
 		{json.Number("9007199254740992"), ""}, {json.Number("99999999999999999999"), ""}, {json.Number("1E30"), "1e+30"}, {json.Number("-0"), "0"},
 		{json.Number("1e999"), ""}, {json.Number("01"), ""}, {json.Number("1 "), ""}, {json.Number(""), ""}, {json.Number("5.0"), "5"},
-		{1e21, "1e+21"}, {1e20, "100000000000000000000"}, {1e-7, "1e-7"}, {math.Copysign(0, -1), "0"}, {math.NaN(), ""}, {math.Inf(1), ""},
+		{1e21, "1e+21"}, {1e20, ""}, {json.Number("1e16"), ""}, {-1e15, "-1000000000000000"}, {1e-7, "1e-7"}, {math.Copysign(0, -1), "0"}, {math.NaN(), ""}, {math.Inf(1), ""},
 		{uint64(1 << 60), ""}, {"\xff", ""}, {Object{"\xff": 1}, ""}, {make(chan int), ""}, {"\b\t\n\v\f\r\x00\x1f\"\\/\u2028", `"\b\t\n\u000b\f\r\u0000\u001f\"\\/` + "\u2028\""},
 	} {
 		got, err := Canonical(c.value)
@@ -147,8 +147,9 @@ func TestCanonicalAgrees(t *testing.T) {
 
 func anyJSON(depth int) *rapid.Generator[any] {
 	text := rapid.OneOf(rapid.String(), rapid.StringOf(rapid.SampledFrom([]rune("aé\u0000\u001f\"\\\uffff\ue000😂\U0010ffff"))))
+	doubles := rapid.Float64().Filter(func(f float64) bool { return math.Abs(f) <= MaxInteger || math.Abs(f) >= 1e21 })
 	leaves := []*rapid.Generator[any]{
-		text.AsAny(), rapid.Float64().AsAny(), rapid.IntRange(-MaxInteger, MaxInteger).AsAny(), rapid.Bool().AsAny(), rapid.Just[any](nil),
+		text.AsAny(), doubles.AsAny(), rapid.IntRange(-MaxInteger, MaxInteger).AsAny(), rapid.Bool().AsAny(), rapid.Just[any](nil),
 	}
 	if depth == 0 {
 		return rapid.OneOf(leaves...)

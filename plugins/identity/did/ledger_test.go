@@ -93,6 +93,8 @@ func keysOf(seeds ...byte) (list []ed25519.PrivateKey) {
 	return list
 }
 
+func public(seed byte) ed25519.PublicKey { return key(seed).Public().(ed25519.PublicKey) }
+
 func multikeys(seeds ...byte) (list []string) {
 	for _, s := range seeds {
 		list = append(list, multikey(s))

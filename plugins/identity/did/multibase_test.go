@@ -80,7 +80,7 @@ func TestCurves(t *testing.T) {
 
 func TestBadMultikeys(t *testing.T) {
 	good := multikey(1)
-	offCurve := PublicKey{P256, bytes.Repeat([]byte{2}, 33)}
+	offCurve := PublicKey{P256, append([]byte{2}, bytes.Repeat([]byte{0xff}, 32)...)}
 	for name, s := range map[string]string{
 		"empty": "", "no z": good[1:], "base64": "u" + good[1:], "not base58": good[:20] + "0" + good[21:], "only z": "z",
 		"short": "z" + Base58(append([]byte{0xed, 0x01}, make([]byte, 31)...)), "long": "z" + Base58(append([]byte{0xed, 0x01}, make([]byte, 33)...)),
