@@ -68,17 +68,11 @@ func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
 	if err := x.openParts(); err != nil {
 		return plugins.Plugin{}, err
 	}
-	return plugins.Plugin{
-		Kinds:        []tangle.Kind{KindDID, KindStatus, KindTrust},
-		Genesis:      l.genesis,
-		Check:        l.check,
-		Admit:        l.admit(h.Self, now),
-		Apply:        l.apply,
-		Index:        l.index,
-		HTTP:         plugins.Routes{List: x.routes(), Codes: statuses(), OpenAPI: fragments()},
-		Authenticate: x.authenticate,
-		Run:          x.run,
-	}, nil
+	p := l.plugin()
+	p.Admit = l.admit(h.Self, now)
+	p.HTTP = plugins.Routes{List: x.routes(), Codes: statuses(), OpenAPI: fragments()}
+	p.Authenticate, p.Run = x.authenticate, x.run
+	return p, nil
 }
 
 // openParts opens what reads files or the local key space.

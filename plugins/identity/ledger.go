@@ -111,3 +111,18 @@ func write(s plugins.Index, writes []did.Write) {
 		}
 	}
 }
+
+// Ledger is the part of the plugin that all nodes agree on, without HTTP, files and clock: for the simulation.
+func Ledger(network tangle.ID, section json.RawMessage) (plugins.Plugin, error) {
+	l, err := openLedger(network, section)
+	if err != nil {
+		return plugins.Plugin{}, err
+	}
+	return l.plugin(), nil
+}
+
+func (l ledger) plugin() plugins.Plugin {
+	return plugins.Plugin{
+		Kinds: []tangle.Kind{KindDID, KindStatus, KindTrust}, Genesis: l.genesis, Check: l.check, Apply: l.apply, Index: l.index,
+	}
+}
