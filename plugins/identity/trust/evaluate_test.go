@@ -131,8 +131,13 @@ func TestRevocations(t *testing.T) {
 		c.must(t, NewRevokeProperty(c.header(actor(2)), c.federation, "person.age_over", Revoking{true, second(0)}), 2)
 		c.wantAll(t, "with cascade", instance{30, 60, true}, instance{30, 70, false})
 		c.at(80)
-		c.must(t, NewAddProperty(c.header(actor(2)), c.federation, ages()[0]), 2)
-		c.wantAll(t, "anew", instance{30, 90, false}, instance{79, 90, false}, instance{80, 90, true})
+		anew := ages()[0]
+		anew.ValidUntil = second(85)
+		c.must(t, NewAddProperty(c.header(actor(2)), c.federation, anew), 2)
+		c.wantAll(t, "anew", instance{30, 90, false}, instance{79, 90, false}, instance{80, 90, true}, instance{85, 90, true})
+		if a := c.ask(t, c.federation, 12, 86, 90, 90); a.Reason != OutOfScope {
+			t.Errorf("after the new property's end: %+v", a)
+		}
 	})
 }
 

@@ -198,6 +198,12 @@ func TestPropertyTimes(t *testing.T) {
 			t.Errorf("%+v: got %q", c, code)
 		}
 	}
+	wide := grant(f, 11)
+	wide.Under, wide.ValidUntil = parent, second(2000)
+	wide.Properties[0].ValidFrom, wide.Properties[0].ValidUntil = second(100), second(200)
+	if _, code := l.apply(t, NewGrant(l.header(actor(10)), wide), 10); code != "not_attenuated" {
+		t.Errorf("a property in time in a grant that is not: %q", code)
+	}
 	l.at(50)
 	for now, want := range map[int]bool{99: false, 100: true, 200: true, 201: false} {
 		if a := l.ask(t, f, 11, now, now, now); a.Trusted != want {
@@ -299,6 +305,7 @@ func TestRoots(t *testing.T) {
 		{"nor acts", func(h operation.Header) did.Object { return NewRevokeRoot(h, f, actor(4), now) }, 4, []byte{1, 2, 3, 4}, "not_entitled"},
 		{"the others remove it", func(h operation.Header) did.Object { return NewRevokeRoot(h, f, actor(4), now) }, 1, []byte{1, 2, 3}, ""},
 		{"it has no voice", func(h operation.Header) did.Object { return NewSetThreshold(h, f, 1) }, 4, []byte{1, 2, 4}, "not_entitled"},
+		{"and grants nothing", func(h operation.Header) did.Object { return NewGrant(h, grant(f, 12)) }, 4, []byte{4}, "not_entitled"},
 		{"and adds nothing", func(h operation.Header) did.Object { return NewSetThreshold(h, f, 1) }, 1, []byte{1, 4}, "threshold"},
 		{"it cannot bring itself back", func(h operation.Header) did.Object { return NewReinstateRoot(h, f, actor(4)) }, 4, []byte{1, 2, 4}, "not_entitled"},
 		{"removed twice", func(h operation.Header) did.Object { return NewRevokeRoot(h, f, actor(4), now) }, 1, []byte{1, 2}, "grant_revoked"},

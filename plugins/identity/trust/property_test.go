@@ -145,7 +145,7 @@ func TestCovers(t *testing.T) {
 		{`"range":{"min":1,"max":9}`, `"range":{"min":1,"max":9}`, true}, {`"range":{"min":1,"max":9}`, `"range":{"min":2,"max":3}`, true},
 		{`"range":{"min":1,"max":9}`, `"range":{"min":0,"max":3}`, false}, {`"range":{"min":1,"max":9}`, `"values":[1,9]`, true},
 		{`"range":{"min":1,"max":9}`, `"values":[1,10]`, false}, {`"range":{"min":1,"max":9}`, `"values":["1"]`, false},
-		{`"startsWith":"ab"`, `"startsWith":"abc"`, true}, {`"startsWith":"ab"`, `"startsWith":"a"`, false}, {`"startsWith":"ab"`, `"values":["ab","abx"]`, true},
+		{`"range":{"min":0,"max":9}`, `"values":["x"]`, false}, {`"startsWith":"ab"`, `"startsWith":"abc"`, true}, {`"startsWith":"ab"`, `"startsWith":"a"`, false}, {`"startsWith":"ab"`, `"values":["ab","abx"]`, true},
 		{`"startsWith":"ab"`, `"values":["ab",1]`, false}, {`"startsWith":"ab"`, `"endsWith":"ab"`, false}, {`"startsWith":"ab"`, `"contains":"ab"`, false},
 		{`"endsWith":"yz"`, `"endsWith":"xyz"`, true}, {`"endsWith":"yz"`, `"endsWith":"z"`, false}, {`"endsWith":"yz"`, `"values":["yz","ayz"]`, true},
 		{`"endsWith":"yz"`, `"startsWith":"yz"`, false}, {`"endsWith":"yz"`, `"contains":"yz"`, false},
