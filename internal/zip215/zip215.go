@@ -57,6 +57,14 @@ func (v *Verifier) VerifyAll(items []Item) []bool {
 
 func options() *ed25519.Options { return &ed25519.Options{Verify: ed25519.VerifyOptionsZIP_215} }
 
+// VerifyOnce is CheckKey and Verify in one pass, for keys that are met once and so are not worth preparing: it says whether
+// sig is a good signature of a sound key.
+func VerifyOnce(m tangle.Member, input []byte, sig tangle.Signature) bool {
+	sound := *ed25519.VerifyOptionsZIP_215
+	sound.AllowSmallOrderA, sound.AllowNonCanonicalA = false, false
+	return ed25519.VerifyWithOptions(m[:], input, sig[:], &ed25519.Options{Verify: &sound})
+}
+
 // ErrKey is the reason to refuse a public key at enrolment.
 var ErrKey = errors.New("not a sound Ed25519 public key")
 

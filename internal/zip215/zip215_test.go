@@ -102,7 +102,7 @@ func encode(s *scalar.Scalar, torsion *curve.EdwardsPoint) curve.CompressedEdwar
 	return c
 }
 
-// judge holds single and batch to the oracle, whatever stands beside a signature in its batch.
+// judge holds single, batch and VerifyOnce to the oracle, whatever stands beside a signature in its batch.
 func judge(t testing.TB, items []Item) (good int) {
 	v := NewVerifier()
 	batch := v.VerifyAll(items)
@@ -113,6 +113,9 @@ func judge(t testing.TB, items []Item) (good int) {
 		}
 		if batch[n] != want {
 			t.Errorf("batch: %x under %s: %v, the oracle says %v", i.Signature, i.Member, batch[n], want)
+		}
+		if once := VerifyOnce(i.Member, i.Input, i.Signature); once != (want && CheckKey(i.Member) == nil) {
+			t.Errorf("once: %x under %s: %v, the oracle says %v and the key %v", i.Signature, i.Member, once, want, CheckKey(i.Member))
 		}
 		if pair := v.VerifyAll([]Item{honest(9, "beside"), i}); !pair[0] || pair[1] != want {
 			t.Errorf("pair: %x under %s: %v, the oracle says %v", i.Signature, i.Member, pair, want)

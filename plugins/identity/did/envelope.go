@@ -250,20 +250,13 @@ func parseSignature(s string) (tangle.Signature, error) {
 // verifyProofs verifies the signatures over hash data that end with sum. Keys differ from operation to operation, so
 // prepared ones are not kept.
 func verifyProofs(proofs []proof, sum [sha256.Size]byte) error {
-	items := make([]zip215.Item, len(proofs))
-	for i, p := range proofs {
-		if err := zip215.CheckKey(p.member); err != nil {
-			return plugins.Reject("bad_signature", "%s: %v", p.multikey, err)
-		}
+	for _, p := range proofs {
 		input, err := hashData(p.options, sum)
 		if err != nil {
 			return err
 		}
-		items[i] = zip215.Item{Member: p.member, Input: input, Signature: p.signature}
-	}
-	for i, good := range zip215.NewVerifier().VerifyAll(items) {
-		if !good {
-			return plugins.Reject("bad_signature", "the proof of %s does not verify", proofs[i].multikey)
+		if !zip215.VerifyOnce(p.member, input, p.signature) {
+			return plugins.Reject("bad_signature", "the proof of %s does not verify, or its key is not sound", p.multikey)
 		}
 	}
 	return nil
