@@ -30,7 +30,7 @@ func keyDocument(self, multikey string) (Object, error) {
 		return nil, plugins.Reject("bad_value", "%.100q is not the one form of its key", self)
 	}
 	method := Object{"id": self + "#" + multikey, "type": "Multikey", "controller": self, "publicKeyMultibase": multikey}
-	return computedDocument(self, method, key.Type == X25519, true), nil
+	return computedDocument(self, method, key.Type == X25519, key.Type != X25519), nil
 }
 
 // jwkDocument is the document of a did:jwk, whose name is the key in base64url. Member use of the key limits what it is for.

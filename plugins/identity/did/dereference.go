@@ -121,7 +121,7 @@ func (r *Dereferenced) services(doc Object, u URL, o Options) {
 		for _, endpoint := range endpointTexts(s.(Object)) {
 			url, ok := joinURL(endpoint, reference, u.Fragment)
 			if !ok {
-				r.Error = NewError("INVALID_DID_URL", "relativeRef or fragment do not fit the service endpoint")
+				r.Endpoints, r.Error = nil, NewError("INVALID_DID_URL", "relativeRef or fragment do not fit the service endpoint")
 				return
 			}
 			r.Endpoints = append(r.Endpoints, url)

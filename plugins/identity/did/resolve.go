@@ -25,6 +25,9 @@ type Options struct {
 
 	Newest    tangle.Time     // newest certified commit time; a VersionTime has to lie before it
 	Conflicts func(d DID) int // from a local index; nil: none known
+
+	// Other resolves DIDs of methods that are not of this package; nil: there are none.
+	Other func(u URL, o Options) Result
 }
 
 // ResolutionError is an error of DID Resolution 1.0, section 11, with the HTTP status of section 10.1.
@@ -270,6 +273,8 @@ func resolve(v plugins.View, u URL, o Options) Result {
 	}
 	doc, err := computed(u)
 	switch r := plugins.Rejected(err); {
+	case r != nil && r.Code == "method_not_supported" && o.Other != nil:
+		return o.Other(u, o)
 	case r != nil && r.Code == "method_not_supported":
 		return failed(u.DID, "METHOD_NOT_SUPPORTED", r.Detail)
 	case err != nil:
