@@ -38,9 +38,6 @@ func (m *Members) Done() error {
 	return m.err
 }
 
-// Fault returns the first fault so far.
-func (m *Members) Fault() error { return m.err }
-
 // Judge keeps a fault that the caller found in a value.
 func (m *Members) Judge(err error) {
 	if m.err == nil {

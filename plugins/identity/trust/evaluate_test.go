@@ -177,14 +177,14 @@ func TestGraph(t *testing.T) {
 func TestGenesis(t *testing.T) {
 	l := newLedger()
 	one := did.Object{"name": "First", "roots": []any{actor(1)}, "threshold": 1, "maxDepth": 2, "properties": bodyOf(ages())}
-	section := func(list ...any) json.RawMessage {
-		b, err := did.Canonical(did.Object{"federations": list, "limits": did.Object{"maxOperation": 1}})
+	founded := func(list ...any) json.RawMessage {
+		b, err := did.Canonical(list)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
-	writes, err := Genesis(section(one))
+	writes, err := Genesis(founded(one))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,16 +202,16 @@ func TestGenesis(t *testing.T) {
 	l.must(t, NewAddRoot(l.header(actor(1)), f.ID, root), 1)
 	l.must(t, NewRevokeRoot(l.header(root), f.ID, actor(1), Revoking{EffectiveAt: operation.Instant(l.place.Time)}), 32)
 
-	for _, empty := range []string{"", `{}`, `{"federations":[]}`} {
+	for _, empty := range []string{"", `[]`} {
 		if writes, err := Genesis(json.RawMessage(empty)); err != nil || len(writes) != 0 {
 			t.Errorf("%q: %d writes, %v", empty, len(writes), err)
 		}
 	}
 	weft := did.Object{"name": "First", "roots": []any{root}, "threshold": 1, "maxDepth": 2, "properties": []any{}}
 	for name, bad := range map[string]json.RawMessage{
-		"twice": section(one, one), "a did:weft root": section(weft), "no object": section("x"), "no list": json.RawMessage(`{"federations":{}}`),
-		"a member too many": section(did.Object{"name": "x", "roots": []any{actor(1)}, "threshold": 1, "maxDepth": 2, "properties": []any{}, "id": "x"}),
-		"no JSON":           json.RawMessage(`{`),
+		"twice": founded(one, one), "a did:weft root": founded(weft), "no object": founded("x"), "no list": json.RawMessage(`{}`),
+		"a member too many": founded(did.Object{"name": "x", "roots": []any{actor(1)}, "threshold": 1, "maxDepth": 2, "properties": []any{}, "id": "x"}),
+		"no JSON":           json.RawMessage(`[`),
 	} {
 		if _, err := Genesis(bad); err == nil {
 			t.Errorf("%s is accepted", name)

@@ -13,28 +13,28 @@ import (
 // MaxGenesisFederations bounds what genesis may found.
 const MaxGenesisFederations = 16
 
-// Genesis makes the records of the federations that the plugin's section of genesis founds, under the member
+// Genesis makes the records of the federations that genesis founds. It takes the value of the member "federations" of the
+// plugin's section, nil if there is none:
 //
-//	"federations": [{"name", "roots", "threshold", "maxDepth", "properties"}]
+//	[{"name", "roots", "threshold", "maxDepth", "properties"}]
 //
-// of which each has the form and rules of federation.create. Roots are did:key: a did:weft depends on the hash of genesis.
-// The id of such a federation is the multihash of its canonical object, and its roots are in office from the beginning of
-// time. Other members of the section are not looked at; nil has no federations.
-func Genesis(section json.RawMessage) ([]did.Write, error) {
-	if len(section) == 0 {
+// Each has the form and rules of federation.create. Roots are did:key: a did:weft depends on the hash of genesis. The id
+// of such a federation is the multihash of its canonical object, and its roots are in office from the beginning of time.
+func Genesis(federations json.RawMessage) ([]did.Write, error) {
+	if len(federations) == 0 {
 		return nil, nil
 	}
-	o, err := did.DecodeObject(section, did.JSONLimits{})
+	v, err := did.DecodeJSON(federations, did.JSONLimits{})
 	if err != nil {
 		return nil, err
 	}
-	m := operation.Read(o)
-	if !m.Has("federations") {
-		return nil, nil
+	list, ok := v.([]any)
+	if !ok || len(list) > MaxGenesisFederations {
+		return nil, plugins.Reject("bad_value", "federations is not a list of at most %d", MaxGenesisFederations)
 	}
 	var writes []did.Write
-	seen := map[string]bool{}
-	for _, item := range m.List("federations", MaxGenesisFederations) {
+	seen := make(map[string]bool, len(list))
+	for _, item := range list {
 		id, terms, err := readFounded(item)
 		if err != nil {
 			return nil, err
@@ -45,7 +45,7 @@ func Genesis(section json.RawMessage) ([]did.Write, error) {
 		seen[id] = true
 		writes = append(writes, terms.found(id, "", did.Place{})...)
 	}
-	return writes, m.Fault()
+	return writes, nil
 }
 
 func readFounded(item any) (id string, terms FederationTerms, err error) {
