@@ -66,6 +66,7 @@ type Node struct {
 // ticket is a submission on its way into the Core.
 type ticket struct {
 	entries []tangle.Entry
+	checks  []Checked
 	answer  chan answer // buffered
 }
 
@@ -186,11 +187,11 @@ func saltsOf(random []byte) []tangle.Salt {
 // PublishSalted is Publish with a salt for each entry. A salt must be secret and stand for one entry alone: the same one
 // beside the same data makes the same entry hash again.
 func (n *Node) PublishSalted(ctx context.Context, list []plugins.Submission, salts []tangle.Salt) (tangle.ID, []tangle.Hash, error) {
-	entries, err := n.prepare(list, salts)
+	entries, checks, err := n.prepare(list, salts)
 	if err != nil {
 		return tangle.ID{}, nil, err
 	}
-	t := &ticket{entries: entries, answer: make(chan answer, 1)}
+	t := &ticket{entries: entries, checks: checks, answer: make(chan answer, 1)}
 	select {
 	case n.inbox.submits <- t:
 	default:
@@ -212,22 +213,24 @@ func (n *Node) PublishSalted(ctx context.Context, list []plugins.Submission, sal
 }
 
 // prepare checks and admits entries, and salts them.
-func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle.Entry, error) {
+func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle.Entry, []Checked, error) {
 	if most := n.config.Genesis.Limits.MaxEntries; len(list) > most {
-		return nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
+		return nil, nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
 	}
-	entries := make([]tangle.Entry, len(list))
+	entries, checks := make([]tangle.Entry, len(list)), make([]Checked, len(list))
 	for i, s := range list {
-		checked := n.verifier.checkEntry(s.Kind, s.Data)
-		if checked.Err != nil {
-			return nil, checked.Err
+		if checks[i].Op = s.Op; s.Op == nil {
+			checks[i] = n.verifier.checkEntry(s.Kind, s.Data)
 		}
-		if err := n.admit(s.Kind, checked.Op); err != nil {
-			return nil, err
+		if checks[i].Err != nil {
+			return nil, nil, checks[i].Err
+		}
+		if err := n.admit(s.Kind, checks[i].Op); err != nil {
+			return nil, nil, err
 		}
 		entries[i] = tangle.NewEntry(s.Kind, salts[i], s.Data)
 	}
-	return entries, nil
+	return entries, checks, nil
 }
 
 func (n *Node) admit(kind tangle.Kind, op plugins.Op) error {

@@ -36,6 +36,7 @@ type Checked struct {
 type Submission struct {
 	Ticket  uint64
 	Entries []tangle.Entry // with salts
+	Ops     []Checked      // parallel to Entries; nil: Core runs the checks itself
 }
 
 // PeerChange says that a peer's streams are ready, or gone.

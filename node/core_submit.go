@@ -31,7 +31,7 @@ func (s *step) sealSubmissions() {
 			e := s.pending.again[0]
 			s.pending.again = s.pending.again[1:]
 			s.batch.Delete(store.Key(store.PrefixOutbox, e.Hash[:]))
-			pack.add(e, nil)
+			pack.add(e, nil, nil)
 		}
 		s.out.More = s.out.More || len(s.pending.again) > 0
 	}
@@ -49,7 +49,11 @@ func (s *step) sealSubmissions() {
 			if i < len(sub.Entries)-1 {
 				last = nil
 			}
-			pack.add(sub.Entries[i], last)
+			var checked *Checked
+			if i < len(sub.Ops) {
+				checked = &sub.Ops[i]
+			}
+			pack.add(sub.Entries[i], checked, last)
 		}
 	}
 	pack.flush()
@@ -89,16 +93,20 @@ func (s *step) admit(sub *Submission) (code, detail string) {
 type packer struct {
 	step    *step
 	entries []tangle.Entry
+	checks  []Checked // of the entries, as long as all have them
 	size    int
 	done    []*Submission
 	err     error
 }
 
-func (p *packer) add(e tangle.Entry, last *Submission) {
+func (p *packer) add(e tangle.Entry, checked *Checked, last *Submission) {
 	limits := p.step.codec.Limits
 	size := len(e.Data) + 22
 	if len(p.entries) >= limits.MaxEntries || p.size+size > limits.MaxMessageBytes-sealRoom {
 		p.flush()
+	}
+	if checked != nil && len(p.checks) == len(p.entries) {
+		p.checks = append(p.checks, *checked)
 	}
 	p.entries = append(p.entries, e)
 	p.size += size
@@ -114,6 +122,9 @@ func (p *packer) flush() {
 	m, err := p.step.seal(tangle.Header{}, p.entries, nil)
 	if err == nil {
 		p.step.pending.add(m, 1)
+		if len(p.checks) == len(p.entries) {
+			p.step.keepChecks(m.ID, p.checks)
+		}
 		err = p.step.addOwn(m)
 	}
 	if err != nil {
@@ -123,5 +134,5 @@ func (p *packer) flush() {
 	for _, sub := range p.done {
 		p.step.out.Accepted = append(p.step.out.Accepted, Accepted{sub.Ticket, m.ID})
 	}
-	p.entries, p.size, p.done = nil, 0, nil
+	p.entries, p.checks, p.size, p.done = nil, nil, 0, nil
 }

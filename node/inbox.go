@@ -101,7 +101,7 @@ func (g *gathering) frame(lane gossip.Lane, f queuedFrame) {
 func (b *inbox) submit(g *gathering, t *ticket) {
 	b.last++
 	b.open[b.last] = t
-	g.inputs = append(g.inputs, Input{Submit: &Submission{Ticket: b.last, Entries: t.entries}})
+	g.inputs = append(g.inputs, Input{Submit: &Submission{Ticket: b.last, Entries: t.entries, Ops: t.checks}})
 	for i := range t.entries {
 		g.bytes += len(t.entries[i].Data)
 	}

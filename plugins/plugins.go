@@ -101,6 +101,7 @@ type Host struct {
 type Submission struct {
 	Kind tangle.Kind
 	Data []byte
+	Op   Op // what the plugin's own Check made of Data, if it has asked before; nil: the node asks
 }
 
 // Submitted is what became of submissions: the message they stand in until it expires, and their hashes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -31,6 +32,7 @@ type load struct {
 	warmup      time.Duration
 	duration    time.Duration
 	seed        uint64
+	supply      func(connection int, target string) func() []byte // requests that are not of entries; nil: entries
 
 	from, to time.Time // the measured window, set by run
 	due      chan time.Time
@@ -73,6 +75,9 @@ func (l *load) run(ctx context.Context, measure func()) (tally, error) {
 	}
 	for i := range l.connections {
 		p := newPump(l.targets[i%len(l.targets)], l.batch, l.entryBytes, l.seed+uint64(i))
+		if l.supply != nil {
+			p = &pump{target: p.target, supply: l.supply(i, p.target)}
+		}
 		group.Go(func() error { l.work(ctx, p); return nil })
 	}
 	err := group.Wait()
@@ -126,6 +131,9 @@ func (l *load) work(ctx context.Context, p *pump) {
 			break
 		}
 		answer, err := p.send(ctx)
+		if errors.Is(err, errSupply) {
+			break
+		}
 		t.count(l, p, due, answer, err)
 		if err != nil || answer.code != "" {
 			_ = sleepUntil(ctx, time.Now().Add(50*time.Millisecond))

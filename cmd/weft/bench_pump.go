@@ -18,9 +18,10 @@ import (
 // MaxBenchAnswer bounds one answer in bytes.
 const MaxBenchAnswer = 1 << 20
 
-// pump is one connection that sends the same request again and again, each time with other bytes in its entries. It does
-// as little as it can: it shares its cores with the nodes it measures.
+// pump is one connection that sends the same request again and again, each time with other bytes in its entries, or
+// requests that are made elsewhere. It does as little as it can: it shares its cores with the nodes it measures.
 type pump struct {
+	supply  func() []byte // the next request; nil: there is no other. A nil supply means the same one, varied
 	target  string
 	conn    net.Conn
 	in      *bufio.Reader
@@ -88,7 +89,14 @@ func (p *pump) send(ctx context.Context) (a pumpAnswer, err error) {
 	if err := p.conn.SetDeadline(deadline); err != nil {
 		return a, err
 	}
-	p.vary()
+	if p.supply != nil {
+		p.request = p.supply()
+	} else {
+		p.vary()
+	}
+	if p.request == nil {
+		return a, errSupply
+	}
 	if _, err := p.conn.Write(p.request); err != nil {
 		return a, err
 	}
@@ -143,7 +151,10 @@ func (p *pump) answer() (a pumpAnswer, err error) {
 	return a, nil
 }
 
-var errAnswer = errors.New("not the answer of a node")
+var (
+	errAnswer = errors.New("not the answer of a node")
+	errSupply = errors.New("no request is left")
+)
 
 // head reads the status line and the header of an answer.
 func (p *pump) head() (status, length int, err error) {

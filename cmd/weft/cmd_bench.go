@@ -39,7 +39,8 @@ type bench struct {
 	connections int
 	rate        float64
 	seed        uint64
-	fixed       bool // --duration was given: scenarios do not choose their own
+	scenarios   []string // --scenario, which may stand for arguments
+	fixed       bool     // --duration was given: scenarios do not choose their own
 
 	peak float64 // entries a second of the batched scenario, once it has run
 }
@@ -74,6 +75,8 @@ Scenarios:
   batched    64 entries a request, each connection sends again once its entries
              are final: the most the network can do
   single     the same with one entry a request
+  did        new DIDs: signed operations, one a request, until they are final
+  resolve    10,000 DIDs resolved at random on one node
   lone       one entry at a time, 1 to 2 s apart, on an otherwise idle network
   half       requests at random times at --rate, or at half of what batched found
   idle       nothing: what a node takes while it waits
@@ -102,6 +105,7 @@ they are. Load generator and nodes share this machine's cores.`,
 	f.IntVar(&b.batch, "batch", client.MaxBatch, "entries in a request of batched and half")
 	f.IntVar(&b.connections, "connections", 0, "connections over all nodes; 0: what suits the scenario")
 	f.Float64Var(&b.rate, "rate", 0, "entries a second of half and one-down; 0: half of the peak")
+	f.StringSliceVar(&b.scenarios, "scenario", nil, "a scenario, as an argument names it; may be repeated")
 	f.Uint64Var(&b.seed, "seed", 1, "of all random choices")
 	c.AddCommand(newCrashCommand(s))
 	return c
@@ -118,6 +122,8 @@ func benchScenarios() []benchScenario {
 	return []benchScenario{
 		{"batched", false, (*bench).batched},
 		{"single", false, (*bench).single},
+		{"did", false, (*bench).dids},
+		{"resolve", false, (*bench).resolve},
 		{"lone", false, (*bench).lone},
 		{"half", false, (*bench).half},
 		{"idle", true, (*bench).idle},
@@ -137,6 +143,12 @@ func benchNames() []string {
 func (b *bench) run(ctx context.Context, names []string, api string) error {
 	if err := b.check(); err != nil {
 		return err
+	}
+	names = append(names, b.scenarios...)
+	for _, name := range names {
+		if !slices.Contains(benchNames(), name) {
+			return usage("no scenario %q: want some of %s", name, strings.Join(benchNames(), ", "))
+		}
 	}
 	if len(names) == 0 {
 		names = []string{"all"}

@@ -15,7 +15,8 @@ import (
 // The index answers what the state does not: what became of an operation, rejected ones too, which DIDs there are in the
 // order of their creation, and which have a key. Keys:
 //
-//	e opHash 0 position(8) index(2) -> kind(2) commit time(8) entry hash(32) code
+//	e opHash 0 position(8) index(2) -> kind(2) commit time(8) entry hash(32) code; not of accepted DID operations, whose
+//	                                   log in the state says the same
 //	c scid 0 position(8) index(2)   -> entry hash(32) opHash: a conflict, the owner's equivocation
 //	l position(8) index(2)          -> scid
 //	k multikey 0 scid               -> version at which the key first was in the document
@@ -42,14 +43,18 @@ func (l ledger) index(x plugins.Index, e plugins.Ordered, rejected *plugins.Reje
 	if hash == "" {
 		return // Check refused it: it names nothing that anyone could ask for
 	}
-	o := outcome{Kind: e.Kind, Position: e.Position, Index: e.Index, Time: e.Time, Entry: e.Hash}
+	code := ""
 	if rejected != nil {
-		o.Code = rejected.Code
+		code = rejected.Code
 	}
 	place := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, uint64(e.Position)), uint16(e.Index))
-	x.Set(indexed(indexOperation, hash, place), o.bytes())
-	if op, ok := e.Op.(*did.Operation); ok {
-		indexDID(x, op, e, o.Code, place)
+	op, isDID := e.Op.(*did.Operation)
+	if isDID {
+		indexDID(x, op, e, code, place)
+	}
+	if !isDID || code != "" {
+		o := outcome{Kind: e.Kind, Position: e.Position, Index: e.Index, Time: e.Time, Entry: e.Hash, Code: code}
+		x.Set(indexed(indexOperation, hash, place), o.bytes())
 	}
 }
 
@@ -127,8 +132,13 @@ func parseOutcome(place, b []byte) (o outcome, ok bool) {
 // MaxOutcomes bounds the entries looked at for one operation.
 const MaxOutcomes = 64
 
-// outcomes are the entries that held an operation, in order.
-func outcomes(v plugins.View, hash string) (list []outcome) {
+// outcomes are the entries that held an operation, the accepted one first.
+func outcomes(state, v plugins.View, hash string) (list []outcome) {
+	if version, ok := did.FindOperation(state, hash); ok {
+		if r, err := did.ReadRecord(state, version.DID, version.N); err == nil {
+			list = append(list, outcome{Kind: KindDID, Position: r.Position, Index: r.Index, Time: r.Time, Entry: r.Entry})
+		}
+	}
 	scanIndex(v, indexOperation, hash, func(rest, value []byte) bool {
 		if o, ok := parseOutcome(rest, value); ok {
 			list = append(list, o)

@@ -70,7 +70,7 @@ func (x *identity) submit(ctx context.Context, kind tangle.Kind, op plugins.Op, 
 		s.op, s.kind = op, kind
 		return s, nil
 	}
-	done, err := x.host.Submit(ctx, []plugins.Submission{{Kind: kind, Data: raw}})
+	done, err := x.host.Submit(ctx, []plugins.Submission{{Kind: kind, Data: raw, Op: op}})
 	if err != nil {
 		return operationState{}, err
 	}
@@ -83,7 +83,7 @@ func (x *identity) submit(ctx context.Context, kind tangle.Kind, op plugins.Op, 
 // state is what this node knows of an operation.
 func (x *identity) state(hash string) (operationState, bool) {
 	s := operationState{hash: hash}
-	if o, ok := decisive(outcomes(x.host.IndexView(), hash)); ok {
+	if o, ok := decisive(outcomes(x.host.View(), x.host.IndexView(), hash)); ok {
 		s.kind, s.entry = o.Kind, o.Entry
 	} else if entry, ok := x.pending.find(hash); ok {
 		s.entry = entry
