@@ -68,6 +68,7 @@ type CredentialCheck struct {
 	Skipped   bool             `json:"skipped,omitempty"`
 	Code      string           `json:"code,omitempty"`
 	Detail    string           `json:"detail,omitempty"`
+	Reason    string           `json:"reason,omitempty"`
 	Suite     string           `json:"cryptosuite,omitempty"`
 	Method    string           `json:"verificationMethod,omitempty"`
 	VersionID string           `json:"versionId,omitempty"`

@@ -5,7 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -19,9 +22,10 @@ type Challenge struct {
 
 // AccessToken opens the routes that need one, for at most 15 minutes. There is no refresh: log in again.
 type AccessToken struct {
-	Token     string `json:"accessToken"`
-	Type      string `json:"tokenType"`
-	ExpiresIn int    `json:"expiresIn"` // seconds
+	Token     string   `json:"accessToken"`
+	Type      string   `json:"tokenType"`
+	ExpiresIn int      `json:"expiresIn"` // seconds
+	Roles     []string `json:"roles,omitempty"`
 }
 
 // LoginKey signs for a DID. The private key stays behind Sign, Ed25519.
@@ -31,29 +35,45 @@ type LoginKey struct {
 	Sign   func(message []byte) ([]byte, error)
 }
 
-// LoginChallenge asks for a challenge.
+// LoginChallenge asks for a challenge. Without an audience the node names its own.
 func (c *Client) LoginChallenge(ctx context.Context, id, audience string) (ch Challenge, err error) {
-	err = c.post(ctx, route("auth", "challenges"), map[string]any{"did": id, "audience": audience}, &ch)
+	body := map[string]any{"did": id}
+	if audience != "" {
+		body["audience"] = audience
+	}
+	err = c.post(ctx, route("auth", "challenges"), body, &ch)
 	return ch, err
 }
 
-// Login proves that the caller holds a key of a DID. The audience is whom the token is for; empty means this node.
+// Login proves that the caller holds a key of a DID. The audience is whom the token is for; empty means this node, which
+// must then name itself by the URL it is reached at, or be on this machine: a signature for another node, which this one
+// passes on, would let it in there.
 func (c *Client) Login(ctx context.Context, key LoginKey, audience string, now time.Time) (AccessToken, error) {
-	if audience == "" {
-		audience = c.base
-	}
 	challenge, err := c.LoginChallenge(ctx, key.DID, audience)
 	if err != nil {
 		return AccessToken{}, err
 	}
-	if challenge.Audience != audience {
-		return AccessToken{}, fmt.Errorf("the node wants a signature for %q, not for %q: it is not given", challenge.Audience, audience)
+	if challenge.Audience != audience && (audience != "" || !c.isSelf(challenge.Audience)) {
+		return AccessToken{}, fmt.Errorf("the node wants a signature for %q: if that is who it is, name it as the audience", challenge.Audience)
 	}
 	jws, err := key.answer(challenge, now)
 	if err != nil {
 		return AccessToken{}, err
 	}
 	return c.redeem(ctx, map[string]any{"challengeId": challenge.ID, "jws": jws})
+}
+
+// isSelf says whether an audience is the node that this client talks to.
+func (c *Client) isSelf(audience string) bool {
+	if audience == c.base {
+		return true
+	}
+	u, err := url.Parse(c.base)
+	if err != nil || !strings.HasPrefix(audience, "urn:weft:node:") {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // LoginWithPresentation logs in with credentials, for roles that ask for some: the presentation's challenge is the

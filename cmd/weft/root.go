@@ -114,6 +114,11 @@ func commands(s *shell) []*cobra.Command {
 		newDoctorCommand(s),
 		newKeyCommand(s),
 		newDIDCommand(s),
+		newVCCommand(s),
+		newStatusCommand(s),
+		newTrustCommand(s),
+		newLoginCommand(s),
+		newIssuerCommand(s),
 		newBenchCommand(s),
 		newVersionCommand(s),
 	}
