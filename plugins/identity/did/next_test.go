@@ -434,3 +434,23 @@ func TestDamage(t *testing.T) {
 		t.Errorf("next: %v", err)
 	}
 }
+
+// TestRules rotates, hands over and recovers, and reads by which right each operation was accepted.
+func TestRules(t *testing.T) {
+	l := newLedger(t)
+	a := l.create(oneKey(1), 1)
+	c := recoverable(ownedBy(ruled([]byte{5}, []byte{6}, 1), 1, a), 1, 11)
+	d := l.create(c, 5, 1)
+	c.Recovery = nil
+	c.Params = c.Params.Rotated(multikeys(6), hashes(7)...)
+	l.want("", l.update(d, c, 6))
+	l.want("", l.update(d, c, 1)) // the controller needs no announced key
+	c.Params = c.Params.Rotated(multikeys(7))
+	l.want("", l.update(d, c, 7))
+	l.want("", l.recover(d, recoverable(oneKey(8), 1, 12), 11))
+	rules := ""
+	err := Log(l, d, 1, func(n int, r Record) bool { rules += r.Rule.String() + " "; return true })
+	if want := "create own controllers own recovery "; err != nil || rules != want {
+		t.Errorf("%s, %v; want %s", rules, err, want)
+	}
+}
