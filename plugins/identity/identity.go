@@ -52,6 +52,9 @@ type identity struct {
 	contexts   *jsonld.Contexts
 	fetcher    fetcher
 	challenges *challenger
+	books      *books
+	served     *servedLists
+	faults     chan error // broken invariants that requests met: the node stops
 }
 
 func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
@@ -63,8 +66,9 @@ func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
 	if err != nil {
 		return plugins.Plugin{}, err
 	}
-	x := &identity{host: h, now: now, ledger: l, settings: settings, records: &records{local: h.Local, now: now}, pending: newPending(), challenges: newChallenger()}
+	x := &identity{host: h, now: now, ledger: l, settings: settings, records: &records{local: h.Local, now: now}, pending: newPending(), challenges: newChallenger(), faults: make(chan error, 1)}
 	x.fetcher = newFetcher(settings.Fetch)
+	x.books, x.served = newBooks(x.records), &servedLists{}
 	if err := x.openParts(); err != nil {
 		return plugins.Plugin{}, err
 	}
@@ -100,6 +104,8 @@ func (x *identity) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-x.faults:
+			return err
 		case <-ticker.C:
 		}
 	}
