@@ -48,6 +48,7 @@ type VerifyOptions struct {
 	Challenge        string          `json:"challenge,omitempty"` // presentations only
 	Domain           string          `json:"domain,omitempty"`    // presentations only
 	Policy           json.RawMessage `json:"policy,omitempty"`
+	AnchorSalts      []string        `json:"anchorSalts,omitempty"` // base64url, of anchors that may show the age
 }
 
 // CredentialReport is the verdict on a credential or presentation as named checks.
@@ -130,36 +131,45 @@ func (i Issuer) Challenge(ctx context.Context) (string, error) {
 
 // SignedStatusList fetches the signed list as other verifiers do: now, or as of a time.
 func (c *Client) SignedStatusList(ctx context.Context, list string, at time.Time) (json.RawMessage, error) {
-	v := url.Values{}
-	if !at.IsZero() {
-		v.Set("timestamp", at.UTC().Format(time.RFC3339))
-	}
-	return c.raw(ctx, query("/status-lists/"+url.PathEscape(list), v), "application/json")
+	return c.raw(ctx, query("/status-lists/"+url.PathEscape(list), timestamp(at)), "application/json")
 }
 
 // StatusList is a list as the ledger has it.
 type StatusList struct {
-	List    string   `json:"list"`
-	Issuer  string   `json:"issuer"`
-	Purpose string   `json:"purpose"`
-	Size    int      `json:"size"`
-	Writers []string `json:"writers,omitempty"`
-	Home    string   `json:"home,omitempty"`
-	Closed  bool     `json:"closed,omitempty"`
-	Version uint64   `json:"version"`
-	Encoded string   `json:"encodedList,omitempty"`
-	Receipt string   `json:"receipt,omitempty"` // base64url
+	ID       string          `json:"id"`
+	Issuer   string          `json:"issuer"`
+	Purpose  string          `json:"purpose"`
+	Size     int             `json:"size"`
+	Writers  []string        `json:"writers"`
+	Home     tangle.Member   `json:"home"`
+	Version  uint64          `json:"version"` // operations that changed bits
+	Created  time.Time       `json:"created"`
+	Changed  time.Time       `json:"changed"`
+	Position tangle.Position `json:"position"` // of the newest operation that changed it
+	Closed   *time.Time      `json:"closed,omitempty"`
+	Encoded  string          `json:"encodedList"`
+	Final    bool            `json:"final"`
+	Receipt  string          `json:"receipt,omitempty"` // base64url, of the operation that made the list
 }
 
-// StatusList reads a list from the ledger's state.
-func (c *Client) StatusList(ctx context.Context, list string) (s StatusList, err error) {
-	err = c.get(ctx, route("status-lists", list), &s)
+// StatusList reads a list from the ledger's state: now, or as of a time.
+func (c *Client) StatusList(ctx context.Context, list string, at time.Time) (s StatusList, err error) {
+	err = c.get(ctx, query(route("status-lists", list), timestamp(at)), &s)
 	return s, err
+}
+
+// timestamp asks for a list as it was.
+func timestamp(at time.Time) url.Values {
+	v := url.Values{}
+	if !at.IsZero() {
+		v.Set("timestamp", at.UTC().Format(time.RFC3339))
+	}
+	return v
 }
 
 // PutSignedStatusList uploads a copy that the issuer signed; the node serves it while its bits are the ledger's.
 func (c *Client) PutSignedStatusList(ctx context.Context, list string, signed json.RawMessage) error {
-	return c.send(ctx, http.MethodPut, "/status-lists/"+url.PathEscape(list), signed, nil)
+	return c.send(ctx, http.MethodPut, route("status-lists", list), signed, nil)
 }
 
 // CredentialIntent is what a draft of a credential is made of.
@@ -168,14 +178,19 @@ type CredentialIntent struct {
 	Issuer     string          `json:"issuer"`
 	Subject    string          `json:"subject,omitempty"`
 	Claims     json.RawMessage `json:"claims"`
+	ValidFrom  *time.Time      `json:"validFrom,omitempty"`
 	ValidUntil *time.Time      `json:"validUntil,omitempty"`
-	Status     []string        `json:"status,omitempty"` // purposes: revocation, suspension
+	Status     []string        `json:"status,omitempty"`             // purposes (revocation, suspension) or ids of lists
+	Method     string          `json:"verificationMethod,omitempty"` // that will sign, for ToSign in the answer
 }
 
 // CredentialDraft is an unsigned credential with status indexes of its own.
 type CredentialDraft struct {
 	Draft      string          `json:"draft"` // names it when the signed one is recorded
 	Credential json.RawMessage `json:"credential"`
+	ToSign     *DraftToSign    `json:"toSign,omitempty"`
+	Summary    string          `json:"summary,omitempty"`
+	ExpiresAt  *time.Time      `json:"expiresAt,omitempty"`
 }
 
 // DraftCredential asks the node for an unsigned credential.
@@ -184,15 +199,15 @@ func (c *Client) DraftCredential(ctx context.Context, i CredentialIntent) (d Cre
 	return d, err
 }
 
-// RecordCredential tells the node that a draft was signed; it keeps id, hash and indexes, and the body only encrypted to
-// its holder and only with custody.
-func (c *Client) RecordCredential(ctx context.Context, draft string, credential json.RawMessage, custody, anchor bool) (id string, err error) {
+// RecordCredential tells the node that a draft was signed; it keeps id, hash and indexes, and with custody the body,
+// encrypted to its holder. anchor, if not nil, is a signed anchor operation that the node publishes with it.
+func (c *Client) RecordCredential(ctx context.Context, draft string, credential json.RawMessage, custody bool, anchor json.RawMessage) (id string, err error) {
 	body := map[string]any{"draft": draft, "credential": credential}
 	if custody {
 		body["custody"] = true
 	}
-	if anchor {
-		body["anchor"] = true
+	if anchor != nil {
+		body["anchor"] = anchor
 	}
 	var answer struct {
 		ID string `json:"credentialId"`
@@ -203,12 +218,25 @@ func (c *Client) RecordCredential(ctx context.Context, draft string, credential 
 
 // CredentialRecord is a credential in a node's book.
 type CredentialRecord struct {
-	ID       string     `json:"credentialId"`
-	Template string     `json:"template,omitempty"`
-	Issuer   string     `json:"issuer"`
-	Subject  string     `json:"subject,omitempty"`
-	Status   string     `json:"status"`
-	Issued   *time.Time `json:"issuedAt,omitempty"`
+	ID       string            `json:"credentialId"`
+	Issuer   string            `json:"issuer"`
+	Subject  string            `json:"subject,omitempty"`
+	Type     []string          `json:"type"`
+	Template string            `json:"template,omitempty"`
+	Hash     string            `json:"hash"`
+	Issued   *time.Time        `json:"issued,omitempty"`
+	Status   string            `json:"status"` // active, suspended, revoked
+	Entries  []CredentialEntry `json:"entries"`
+	Custody  bool              `json:"custody"`
+}
+
+// CredentialEntry is one bit of a credential in a status list.
+type CredentialEntry struct {
+	Purpose string `json:"statusPurpose"`
+	List    string `json:"list"`
+	Index   string `json:"statusListIndex"`
+	URL     string `json:"statusListCredential"`
+	Set     bool   `json:"set"`
 }
 
 // CredentialFilter picks credentials; empty fields do not filter.
@@ -228,15 +256,26 @@ func (c *Client) Credentials(ctx context.Context, f CredentialFilter, p Page) (l
 
 // CredentialState is where the status of a credential stands on the ledger.
 type CredentialState struct {
-	ID      string          `json:"credentialId"`
-	Status  string          `json:"status"`
-	Entries json.RawMessage `json:"credentialStatus,omitempty"`
+	ID      string            `json:"credentialId"`
+	Status  string            `json:"status"`
+	Entries []CredentialEntry `json:"entries"`
 }
 
 // CredentialStatus asks for a credential's status by its id.
 func (c *Client) CredentialStatus(ctx context.Context, id string) (s CredentialState, err error) {
 	err = c.get(ctx, route("credentials", id, "status"), &s)
 	return s, err
+}
+
+// Custody fetches the body that a node keeps for its holder, encrypted to the holder's key.
+func (c *Client) Custody(ctx context.Context, id string) (json.RawMessage, error) {
+	return c.raw(ctx, route("credentials", id, "custody"), "application/json")
+}
+
+// EraseCustody has the node forget it.
+func (c *Client) EraseCustody(ctx context.Context, id string) error {
+	_, err := c.do(ctx, call{method: http.MethodDelete, path: route("credentials", id, "custody")})
+	return err
 }
 
 // ChangeCredential publishes a signed status operation for one credential: verb is revoke, suspend or reinstate.
@@ -252,7 +291,7 @@ func (c *Client) ChangeCredential(ctx context.Context, id, verb string, operatio
 // Template is the form of a kind of credential.
 type Template struct {
 	Name    string          `json:"name"`
-	Version int             `json:"version"`
+	Version int             `json:"version,omitempty"` // the node counts
 	Type    string          `json:"type"`
 	Schema  json.RawMessage `json:"schema,omitempty"`
 	Fields  json.RawMessage `json:"fields,omitempty"`
@@ -266,14 +305,22 @@ func (c *Client) Templates(ctx context.Context, p Page) (l List[Template], err e
 	return l, err
 }
 
-// AddTemplate adds a form, PutTemplate a new version of one.
+// Template reads the newest version of a form.
+func (c *Client) Template(ctx context.Context, name string) (t Template, err error) {
+	err = c.get(ctx, route("credential-templates", name), &t)
+	return t, err
+}
+
+// AddTemplate adds a form.
 func (c *Client) AddTemplate(ctx context.Context, t Template) (made Template, err error) {
+	t.Version = 0
 	err = c.post(ctx, route("credential-templates"), t, &made)
 	return made, err
 }
 
 // PutTemplate adds a new version of a form.
 func (c *Client) PutTemplate(ctx context.Context, t Template) (made Template, err error) {
+	t.Version = 0
 	err = c.send(ctx, http.MethodPut, route("credential-templates", t.Name), t, &made)
 	return made, err
 }
@@ -310,7 +357,7 @@ func (c *Client) PresentationRequest(ctx context.Context, id string) (p Presenta
 
 // RespondPresentation answers a request with one presentation, once.
 func (c *Client) RespondPresentation(ctx context.Context, id string, presentation json.RawMessage) error {
-	return c.post(ctx, route("presentation-requests", id, "responses"), map[string]any{"verifiablePresentation": presentation}, nil)
+	return c.post(ctx, route("presentation-requests", id, "responses"), presentation, nil)
 }
 
 // PresentationResult reads what came of a request, as JSON: the report and the claims that were disclosed.

@@ -262,11 +262,12 @@ func (c *Client) IdentityDocument(ctx context.Context, id, version string, at ti
 
 // LogLine is one operation in the log of a DID, or one that lost against it.
 type LogLine struct {
-	Operation json.RawMessage `json:"operation"`
+	Operation json.RawMessage `json:"operation,omitempty"` // of one that lost: in its receipt
 	OpHash    string          `json:"opHash"`
 	VersionID string          `json:"versionId,omitempty"` // empty: not in the log
 	Position  tangle.Position `json:"position"`
 	Index     int             `json:"index"`
+	EntryHash tangle.Hash     `json:"entryHash"`
 	Time      time.Time       `json:"time"`
 	Author    *tangle.Member  `json:"author,omitempty"`
 	Rule      string          `json:"rule,omitempty"`
@@ -303,6 +304,7 @@ func (c *Client) IdentityLog(ctx context.Context, id string, receipts bool) ([]L
 
 // Draft is an unsigned operation that a node has built. Clients that can should build it themselves.
 type Draft struct {
+	DID       string          `json:"did"`
 	Operation json.RawMessage `json:"operation"`
 	OpHash    string          `json:"opHash"`
 	ToSign    []DraftToSign   `json:"toSign"`
@@ -325,7 +327,8 @@ func (c *Client) DraftIdentity(ctx context.Context, intent any) (d Draft, err er
 type Proposal struct {
 	ID        string          `json:"id"`
 	Status    string          `json:"status"`
-	Operation json.RawMessage `json:"operation"`
+	Code      string          `json:"code,omitempty"` // why it is refused
+	Operation json.RawMessage `json:"operation"`      // with the proofs it has
 	OpHash    string          `json:"opHash"`
 	Signers   []string        `json:"signers"`
 	Missing   int             `json:"missing"`
@@ -359,6 +362,8 @@ type Identity struct {
 	Hidden    bool            `json:"hidden,omitempty"`
 	Created   *time.Time      `json:"createdAt,omitempty"`
 	VersionID string          `json:"versionId,omitempty"`
+
+	Deactivated bool `json:"deactivated,omitempty"`
 }
 
 // IdentityFilter picks identities; zero fields do not filter.
@@ -424,8 +429,17 @@ func (c *Client) EnrolDevice(ctx context.Context, owner string) (e Enrolment, er
 	return e, err
 }
 
+// Claimed is what came of a claim: the device's operation is on the ledger, or waits for its owner's signature.
+type Claimed struct {
+	Status    Status `json:"status"` // proposed: it waits in the proposal
+	DID       string `json:"did"`
+	VersionID string `json:"versionId,omitempty"`
+	OpHash    string `json:"opHash"`
+	Proposal  string `json:"proposal,omitempty"`
+}
+
 // ClaimDevice redeems a claim with the device's own create operation.
-func (c *Client) ClaimDevice(ctx context.Context, id, claim string, create json.RawMessage, o OperationOptions) (done Operated, err error) {
+func (c *Client) ClaimDevice(ctx context.Context, id, claim string, create json.RawMessage, o OperationOptions) (done Claimed, err error) {
 	path := query(route("devices", "enrolments", id, "claim"), Options{Final: o.Final}.query())
 	err = c.post(ctx, path, map[string]any{"claim": claim, "operation": create}, &done)
 	return done, err

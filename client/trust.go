@@ -29,20 +29,32 @@ func (c *Client) Federation(ctx context.Context, id string) (f Federation, err e
 	return f, err
 }
 
-// TrustGraph is who may attest what under a federation.
-type TrustGraph struct {
-	Roots  json.RawMessage `json:"roots,omitempty"`
-	Grants json.RawMessage `json:"grants,omitempty"`
-	Raw    json.RawMessage `json:"-"`
+// Grant is the right to attest, or to grant that on, and what became of it.
+type Grant struct {
+	ID         string          `json:"id"`
+	Grantor    string          `json:"grantor"`
+	Federation string          `json:"federation"`
+	Under      string          `json:"under"` // root, or the id of the parent
+	Subject    string          `json:"subject"`
+	Kind       string          `json:"kind"` // attest or accredit
+	MaxDepth   int             `json:"maxDepth"`
+	Properties json.RawMessage `json:"properties"`
+	ValidFrom  time.Time       `json:"validFrom"`
+	ValidUntil time.Time       `json:"validUntil"`
+	Granted    time.Time       `json:"granted"` // commit time
+	Revoked    json.RawMessage `json:"revoked,omitempty"`
 }
 
-// TrustGraph reads the whole graph of a federation.
-func (c *Client) TrustGraph(ctx context.Context, federation string) (g TrustGraph, err error) {
-	path := route("trust", "federations", federation, "graph")
-	if g.Raw, err = c.raw(ctx, path, "application/json"); err != nil {
-		return g, err
-	}
-	return g, decode(path, g.Raw, &g)
+// TrustGraph lists the grants of a federation; Under and Subject are the edges.
+func (c *Client) TrustGraph(ctx context.Context, federation string, p Page) (l List[Grant], err error) {
+	err = c.get(ctx, query(route("trust", "federations", federation, "graph"), p.values()), &l)
+	return l, err
+}
+
+// Grant reads one.
+func (c *Client) Grant(ctx context.Context, id string) (g Grant, err error) {
+	err = c.get(ctx, route("trust", "accreditations", id), &g)
+	return g, err
 }
 
 // TrustQuestion asks: may this DID attest that property = value, at that time?
@@ -63,6 +75,7 @@ type TrustAnswer struct {
 	AtIssuance bool        `json:"atIssuance"`
 	Now        bool        `json:"now"`
 	Reason     string      `json:"reason,omitempty"`
+	Believed   bool        `json:"believed"` // the node believes the federation at all
 }
 
 // TrustLink is one grant on a path.

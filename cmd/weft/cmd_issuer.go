@@ -11,22 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"weft/config"
+	"weft/plugins/identity"
 	"weft/plugins/identity/keyfile"
 )
-
-// issuersFile is where a data folder has the keys of issuer instances.
-const issuersFile = "issuers.keys"
-
-// issuerSection is one issuer instance in node.json, plugins.identity.issuers.
-type issuerSection struct {
-	Name           string   `json:"name"`
-	DID            string   `json:"did"`
-	Method         string   `json:"method"`
-	KeystoreKey    string   `json:"keystoreKey"`
-	Cryptosuites   []string `json:"cryptosuites"`
-	StatusPurposes []string `json:"statusPurposes"`
-	Access         string   `json:"access"`
-}
 
 func newIssuerCommand(s *shell) *cobra.Command {
 	c := &cobra.Command{
@@ -43,7 +30,7 @@ leaves. Everything else is signed by clients with keys of their own.`,
 // issuerAdding is one run of issuer add.
 type issuerAdding struct {
 	*shell
-	section        issuerSection
+	section        identity.Issuer
 	passphraseFile string
 	remember       bool
 }
@@ -96,7 +83,7 @@ func (r *issuerAdding) run() error {
 	if err != nil {
 		return err
 	}
-	section, issuers, err := readIssuers(node.Plugins["identity"])
+	section, issuers, err := readIssuers(node.Plugins[identity.Name])
 	if err != nil {
 		return err
 	}
@@ -112,7 +99,7 @@ func (r *issuerAdding) run() error {
 	if err := r.fill(section, append(issuers, r.complete(key))); err != nil {
 		return err
 	}
-	if node.Plugins["identity"], err = json.Marshal(section); err != nil {
+	if node.Plugins[identity.Name], err = json.Marshal(section); err != nil {
 		return err
 	}
 	if err := dir.WriteNode(node); err != nil {
@@ -122,7 +109,7 @@ func (r *issuerAdding) run() error {
 }
 
 // readIssuers takes the issuers out of the plugin's section; the rest of it stays as it is.
-func readIssuers(raw json.RawMessage) (section map[string]json.RawMessage, issuers []issuerSection, err error) {
+func readIssuers(raw json.RawMessage) (section map[string]json.RawMessage, issuers []identity.Issuer, err error) {
 	section = map[string]json.RawMessage{}
 	if raw != nil {
 		err = json.Unmarshal(raw, &section)
@@ -142,7 +129,7 @@ func (r *issuerAdding) makeKey() (keyfile.NamedKey, error) {
 	if err != nil {
 		return keyfile.NamedKey{}, err
 	}
-	path := filepath.Join(r.dir, issuersFile)
+	path := filepath.Join(r.dir, identity.KeystoreFile)
 	store, err := keyfile.OpenKeystore(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		store, err = keyfile.CreateKeystore(path, words)
@@ -160,7 +147,7 @@ func (r *issuerAdding) makeKey() (keyfile.NamedKey, error) {
 	return store.Add(r.section.KeystoreKey)
 }
 
-func (r *issuerAdding) complete(key keyfile.NamedKey) issuerSection {
+func (r *issuerAdding) complete(key keyfile.NamedKey) identity.Issuer {
 	i := r.section
 	if i.DID == "" {
 		i.DID, i.Method = "did:key:"+key.Public, key.Public
@@ -171,7 +158,7 @@ func (r *issuerAdding) complete(key keyfile.NamedKey) issuerSection {
 	return i
 }
 
-func (r *issuerAdding) fill(section map[string]json.RawMessage, issuers []issuerSection) (err error) {
+func (r *issuerAdding) fill(section map[string]json.RawMessage, issuers []identity.Issuer) (err error) {
 	if section["issuers"], err = json.Marshal(issuers); err != nil || !r.remember {
 		return err
 	}
@@ -206,12 +193,12 @@ func newIssuerListCommand(s *shell) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, issuers, err := readIssuers(node.Plugins["identity"])
+			_, issuers, err := readIssuers(node.Plugins[identity.Name])
 			if err != nil {
 				return err
 			}
 			if s.json {
-				return s.printJSON(append([]issuerSection{}, issuers...))
+				return s.printJSON(append([]identity.Issuer{}, issuers...))
 			}
 			rows := [][]string{{"NAME", "METHOD", "ACCESS"}}
 			for _, i := range issuers {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -152,7 +153,7 @@ func newStatusShowCommand(s *shell) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := node.StatusList(c.Context(), args[0])
+			list, err := node.StatusList(c.Context(), args[0], time.Time{})
 			if err != nil {
 				return remote(node, err)
 			}
@@ -180,9 +181,9 @@ func (s *shell) showList(l client.StatusList, index int) error {
 			set++
 		}
 	}
-	rows := [][]string{{"list", l.List}, {"issuer", l.Issuer}, {"purpose", l.Purpose}, {"set", fmt.Sprintf("%d of %d", set, bits.Len())}}
-	if l.Closed {
-		rows = append(rows, []string{"closed", "yes"})
+	rows := [][]string{{"list", l.ID}, {"issuer", l.Issuer}, {"purpose", l.Purpose}, {"set", fmt.Sprintf("%d of %d", set, bits.Len())}}
+	if l.Closed != nil {
+		rows = append(rows, []string{"closed", clock(l.Closed)})
 	}
 	s.table(rows)
 	return nil
@@ -194,7 +195,7 @@ func (s *shell) showBit(l client.StatusList, bits vc.Bitstring, index int) error
 	}
 	set := bits.Get(uint64(index))
 	if s.json {
-		return s.printJSON(map[string]any{"list": l.List, "index": index, "set": set, "purpose": l.Purpose})
+		return s.printJSON(map[string]any{"list": l.ID, "index": index, "set": set, "purpose": l.Purpose})
 	}
 	words := map[bool]string{true: "set", false: "not set"}
 	s.print("%d is %s (%s)\n", index, words[set], l.Purpose)

@@ -307,6 +307,9 @@ func (s *shell) evaluate(ctx context.Context, q client.TrustQuestion) error {
 	for _, link := range a.Path {
 		rows = append(rows, []string{link.Kind, link.DID, link.Grant})
 	}
+	if a.Trusted && !a.Believed {
+		rows = append(rows, []string{"believed", "no: this node does not believe the federation ('weft trust believe')"})
+	}
 	if a.Reason != "" {
 		rows = append(rows, []string{"reason", a.Reason})
 	}
@@ -339,23 +342,40 @@ func (s *shell) showTrust(ctx context.Context, node *client.Client, args []strin
 	if len(args) == 0 {
 		return s.listFederations(ctx, node)
 	}
-	var answer any
-	var err error
 	if graph {
-		g, e := node.TrustGraph(ctx, args[0])
-		answer, err = g.Raw, e
-	} else {
-		answer, err = node.Federation(ctx, args[0])
+		return s.listGrants(ctx, node, args[0])
 	}
+	f, err := node.Federation(ctx, args[0])
 	if err != nil {
 		return err
 	}
 	if s.json {
-		return s.printJSON(answer)
+		return s.printJSON(f)
 	}
-	raw, err := json.MarshalIndent(answer, "", "  ")
+	raw, err := json.MarshalIndent(f, "", "  ")
 	s.print("%s\n", raw)
 	return err
+}
+
+func (s *shell) listGrants(ctx context.Context, node *client.Client, federation string) error {
+	rows := [][]string{{"GRANT", "KIND", "UNDER", "SUBJECT", "UNTIL", "REVOKED"}}
+	for page := (client.Page{Limit: 200}); ; {
+		list, err := node.TrustGraph(ctx, federation, page)
+		if err != nil {
+			return err
+		}
+		for _, g := range list.Items {
+			if s.json {
+				s.printJSON(g)
+			}
+			rows = append(rows, []string{g.ID, g.Kind, g.Under, printable([]byte(g.Subject)), clock(&g.ValidUntil), string(g.Revoked)})
+		}
+		if page.Cursor = list.Next; page.Cursor == "" {
+			break
+		}
+	}
+	s.table(rows)
+	return nil
 }
 
 func (s *shell) listFederations(ctx context.Context, node *client.Client) error {

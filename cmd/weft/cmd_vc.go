@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -259,40 +261,90 @@ func credentialSummary(c did.Object) []string {
 	return w.lines
 }
 
+// importing tells a node of a credential that was signed.
+type importing struct {
+	*shell
+	keys    keyFlags
+	custody bool
+	salt    string
+}
+
 func newVCImportCommand(s *shell) *cobra.Command {
-	custody, anchor := false, false
+	r := &importing{shell: s}
 	c := &cobra.Command{
 		Use:   "import SIGNED",
 		Short: "tell the node that a draft of its was signed",
 		Long: `The node records the id, a hash and the status indexes. With --custody it also keeps the
-body, encrypted to the holder; otherwise it keeps none.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			draft, err := s.readDraft(args[0])
-			if err != nil {
-				return err
-			}
-			if draft.name == "" {
-				return errors.New("this credential was not drafted by a node: there is no book to put it into")
-			}
-			raw, err := json.Marshal(draft.credential)
-			if err != nil {
-				return err
-			}
-			node, err := s.client(client.DefaultRetry())
-			if err != nil {
-				return err
-			}
-			id, err := node.RecordCredential(c.Context(), draft.name, raw, custody, anchor)
-			if err != nil {
-				return remote(node, err)
-			}
-			return s.showValue("credentialId", id)
-		},
+body, encrypted to the holder; otherwise it keeps none.
+
+With --anchor FILE the ledger proves the credential's age later: a salted hash goes there,
+signed with --keys, and the salt into FILE. Keep it with the credential; 'weft vc verify
+--salt' shows it.`,
+		Example: "  weft vc import anna.json --anchor anna.salt --keys bank.keys --token-file token",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return r.run(c.Context(), args[0]) },
 	}
-	c.Flags().BoolVar(&custody, "custody", false, "keep the body for the holder, encrypted to the holder's key")
-	c.Flags().BoolVar(&anchor, "anchor", false, "prove the credential's age on the ledger")
+	r.keys.add(c.Flags())
+	c.Flags().BoolVar(&r.custody, "custody", false, "keep the body for the holder, encrypted to the holder's key")
+	c.Flags().StringVar(&r.salt, "anchor", "", "new file for the salt of an anchor")
 	return c
+}
+
+func (r *importing) run(ctx context.Context, path string) error {
+	draft, err := r.readDraft(path)
+	if err != nil {
+		return err
+	}
+	if draft.name == "" {
+		return errors.New("this credential was not drafted by a node: there is no book to put it into")
+	}
+	raw, err := json.Marshal(draft.credential)
+	if err != nil {
+		return err
+	}
+	node, err := r.client(client.DefaultRetry())
+	if err != nil {
+		return err
+	}
+	var anchor json.RawMessage
+	if r.salt != "" {
+		if anchor, err = r.anchor(ctx, raw); err != nil {
+			return err
+		}
+	}
+	id, err := node.RecordCredential(ctx, draft.name, raw, r.custody, anchor)
+	if err != nil {
+		return remote(node, err)
+	}
+	return r.showValue("credentialId", id)
+}
+
+// anchor makes the operation that proves the credential's age later, and writes the salt that it needs for that.
+func (r *importing) anchor(ctx context.Context, credential []byte) (json.RawMessage, error) {
+	ring, err := r.openKeys(r.keys)
+	if err != nil {
+		return nil, err
+	}
+	defer ring.close()
+	a := acting{shell: r.shell, validFor: time.Hour}
+	header, err := a.header(ctx, ring)
+	if err != nil {
+		return nil, err
+	}
+	text, err := vc.AnchorBytes(credential)
+	if err != nil {
+		return nil, err
+	}
+	var salt [statuslist.SecretBytes]byte
+	rand.Read(salt[:])
+	o := newOperation(statuslist.NewAnchor(header, statuslist.Commit(salt, text)))
+	if err := o.signAll(ring, nil); err != nil {
+		return nil, err
+	}
+	if err := writeSecret(r.salt, base64.RawURLEncoding.EncodeToString(salt[:])); err != nil {
+		return nil, err
+	}
+	return o.bytes()
 }
 
 // showValue prints one result.
@@ -338,7 +390,7 @@ func newVCIssueCommand(s *shell) *cobra.Command {
 
 func newVCVerifyCommand(s *shell) *cobra.Command {
 	o := client.VerifyOptions{}
-	policy := ""
+	policy, salt := "", ""
 	c := &cobra.Command{
 		Use:   "verify FILE|-",
 		Short: "have the node check a credential or presentation, check by check",
@@ -353,6 +405,13 @@ operator has not allowed.`,
 					return err
 				}
 			}
+			if salt != "" {
+				text, err := s.readInput(salt, 4<<10)
+				if err != nil {
+					return err
+				}
+				o.AnchorSalts = strings.Fields(string(text))
+			}
 			raw, err := s.readInput(args[0], MaxCredentialFile)
 			if err != nil {
 				return err
@@ -362,6 +421,7 @@ operator has not allowed.`,
 	}
 	f := c.Flags()
 	f.StringVar(&policy, "policy", "", "JSON file: federation, claims, expect, holder, ...")
+	f.StringVar(&salt, "salt", "", "file with the salts of anchors, which show the credential's age")
 	f.StringVar(&o.Challenge, "challenge", "", "what a presentation must repeat")
 	f.StringVar(&o.Domain, "domain", "", "whom a presentation must be for")
 	return c
