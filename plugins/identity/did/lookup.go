@@ -110,32 +110,37 @@ func versionAt(v plugins.View, d DID, head Head, at tangle.Time) (int, error) {
 	return low, nil
 }
 
-// HoldsAt says whether one of the signers' keys (multikeys) is in the relationship of the actor's current document. The actor
-// is an active did:weft, or a did:key, which holds itself. A method does not count from
-// its revoked or expires on.
-func HoldsAt(v plugins.View, actor string, rel Relationship, signers []string, at tangle.Time) bool {
+// Holds says whether one of the signers' keys (multikeys) is in the relationship of the actor's current document, and in use
+// at time at. The actor is an active did:weft, or a did:key, which holds itself. An error is a broken invariant.
+func Holds(v plugins.View, actor string, rel Relationship, signers []string, at tangle.Time) (bool, error) {
 	u, err := ParseURL(actor)
 	if err != nil || u.DID != actor {
-		return false
+		return false, nil
 	}
 	doc, _, err := documentAt(v, u, 0)
 	if err != nil {
-		return false
+		return false, unlessRejected(err)
 	}
 	references, _ := doc[string(rel)].([]any)
 	for _, reference := range references {
 		url, _ := reference.(string)
 		m, err := methodOf(v, doc, url)
-		if err == nil && m.usable(at) && slices.Contains(signers, m.Key.Multikey()) {
-			return true
+		switch {
+		case unlessRejected(err) != nil:
+			return false, err
+		case err == nil && m.usable(at) && slices.Contains(signers, m.Key.Multikey()):
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
-// Holds is HoldsAt for callers without a time: any revoked or expires excludes a method.
-func Holds(v plugins.View, actor string, rel Relationship, signers []string) bool {
-	return HoldsAt(v, actor, rel, signers, 1<<63)
+// unlessRejected keeps the errors that mean damage.
+func unlessRejected(err error) error {
+	if plugins.Rejected(err) != nil {
+		return nil
+	}
+	return err
 }
 
 func (m Method) usable(at tangle.Time) bool {

@@ -324,16 +324,15 @@ func TestHolds(t *testing.T) {
 		"a URL":              {self + "#x", AssertionMethod, []byte{1}, epoch, false},
 		"nonsense":           {"", AssertionMethod, []byte{1}, epoch, false},
 	} {
-		if got := HoldsAt(l, c.actor, c.rel, multikeys(c.seeds...), c.at); got != c.want {
-			t.Errorf("%s: %v", name, got)
+		if got, err := Holds(l, c.actor, c.rel, multikeys(c.seeds...), c.at); got != c.want || err != nil {
+			t.Errorf("%s: %v %v", name, got, err)
 		}
 	}
-	if Holds(l, d.String(), AssertionMethod, multikeys(3, 4)) || !Holds(l, d.String(), AssertionMethod, multikeys(1)) {
-		t.Error("Holds")
-	}
 	l.want("", sign(t, Deactivate(testNetwork(), d, l.head(d), 0), 1))
-	if Holds(l, d.String(), AssertionMethod, multikeys(1)) || Holds(l, other.String(), AssertionMethod, multikeys(2)) {
-		t.Error("a deactivated DID holds nothing")
+	for _, actor := range []DID{d, other} {
+		if got, err := Holds(l, actor.String(), AssertionMethod, multikeys(1, 2), epoch); got || err != nil {
+			t.Errorf("%s holds something of a deactivated DID: %v", actor, err)
+		}
 	}
 }
 

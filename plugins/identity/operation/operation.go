@@ -89,12 +89,13 @@ func CheckTime(v plugins.View, e *did.Envelope, t tangle.Time) error {
 	return nil
 }
 
-// CheckSigned refuses an operation that its actor did not sign with a key of this relationship.
-func CheckSigned(v plugins.View, e *did.Envelope, actor string, r did.Relationship) error {
-	if !did.Holds(v, actor, r, e.Signers) {
-		return plugins.Reject("not_entitled", "no proof by a key in %s of %s", r, actor)
+// CheckSigned refuses an operation that its actor did not sign with a key that is in this relationship at t.
+func CheckSigned(v plugins.View, e *did.Envelope, actor string, r did.Relationship, t tangle.Time) error {
+	ok, err := did.Holds(v, actor, r, e.Signers, t)
+	if err == nil && !ok {
+		err = plugins.Reject("not_entitled", "no proof by a key in %s of %s", r, actor)
 	}
-	return nil
+	return err
 }
 
 // Remembered adds to the writes of an accepted operation that it has counted.

@@ -31,7 +31,7 @@ func (op *Operation) next(v plugins.View, limits did.Limits, at did.Place) ([]di
 	if op.Op == Set || op.Op == CloseList {
 		return op.change(v, at)
 	}
-	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod); err != nil {
+	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod, at.Time); err != nil {
 		return nil, err
 	}
 	switch op.Op {
@@ -66,7 +66,7 @@ func (op *Operation) change(v plugins.View, at did.Place) ([]did.Write, error) {
 	if op.Actor != l.Issuer && !slices.Contains(l.Writers, op.Actor) {
 		return nil, plugins.Reject("not_entitled", "%s is neither issuer nor writer of %s", op.Actor, l.ID)
 	}
-	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod); err != nil {
+	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod, at.Time); err != nil {
 		return nil, err
 	}
 	if l.Closed != nil {

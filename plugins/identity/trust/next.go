@@ -37,7 +37,7 @@ func (op *Operation) next(v plugins.View, at did.Place) ([]did.Write, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.vote(v, op.Envelope, op.Actor, op.Root); err != nil {
+	if err := f.vote(v, op.Envelope, op.Actor, op.Root, at.Time); err != nil {
 		return nil, err
 	}
 	switch op.Op {
@@ -54,7 +54,7 @@ func (op *Operation) next(v plugins.View, at did.Place) ([]did.Write, error) {
 
 // create wants the creator among the roots, so that nobody speaks for roots that have nothing to do with it.
 func (op *Operation) create(v plugins.View, at did.Place) ([]did.Write, error) {
-	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod); err != nil {
+	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod, at.Time); err != nil {
 		return nil, err
 	}
 	if !slices.Contains(op.Create.Roots, op.Actor) {
@@ -109,7 +109,7 @@ func (op *Operation) grant(v plugins.View, at did.Place) ([]did.Write, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod); err != nil {
+	if err := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod, at.Time); err != nil {
 		return nil, err
 	}
 	if op.Grant.Under == Root {
@@ -219,8 +219,12 @@ func (op *Operation) revoke(v plugins.View, at did.Place) ([]did.Write, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !above || operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod) != nil {
-		if err := f.vote(v, op.Envelope, op.Actor, ""); err != nil {
+	unsigned := operation.CheckSigned(v, op.Envelope, op.Actor, did.AssertionMethod, at.Time)
+	if unsigned != nil && plugins.Rejected(unsigned) == nil {
+		return nil, unsigned
+	}
+	if !above || unsigned != nil {
+		if err := f.vote(v, op.Envelope, op.Actor, "", at.Time); err != nil {
 			return nil, err
 		}
 	}
@@ -254,21 +258,34 @@ func isAbove(v plugins.View, f *Federation, g *Grant, actor string, t tangle.Tim
 	return false, errDepth
 }
 
+// keyOf finds the first key with which a root speaks; -1 if it does not.
+func keyOf(v plugins.View, root string, keys []string, t tangle.Time) (int, error) {
+	for i, key := range keys {
+		if ok, err := did.Holds(v, root, did.CapabilityInvocation, []string{key}, t); ok || err != nil {
+			return i, err
+		}
+	}
+	return -1, nil
+}
+
 // vote wants the threshold of roots that have a voice, without the one concerned, the actor among them. One key counts for
 // one root; roots take keys in ascending order.
-func (f *Federation) vote(v plugins.View, e *did.Envelope, actor, concerned string) error {
+func (f *Federation) vote(v plugins.View, e *did.Envelope, actor, concerned string, t tangle.Time) error {
 	free := slices.Clone(e.Signers)
 	count, actorCounts := 0, false
 	for _, r := range f.Roots {
-		if !r.hasVoice() || r.DID == concerned || !did.Holds(v, r.DID, did.CapabilityInvocation, free) {
+		if !r.hasVoice() || r.DID == concerned {
 			continue
 		}
-		i := slices.IndexFunc(free, func(key string) bool {
-			return did.Holds(v, r.DID, did.CapabilityInvocation, []string{key})
-		})
-		free = slices.Delete(free, i, i+1)
-		count++
-		actorCounts = actorCounts || r.DID == actor
+		i, err := keyOf(v, r.DID, free, t)
+		if err != nil {
+			return err
+		}
+		if i >= 0 {
+			free = slices.Delete(free, i, i+1)
+			count++
+			actorCounts = actorCounts || r.DID == actor
+		}
 	}
 	switch {
 	case !actorCounts:
