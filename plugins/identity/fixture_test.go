@@ -60,6 +60,7 @@ type networkOptions struct {
 	settings func(i int) string
 	dirs     func(i int) string // data folders, for keystores and contexts
 	api      func(*config.API)
+	store    func(i int) store.Store // default: a new one in memory
 }
 
 // start runs a network until the test ends.
@@ -117,6 +118,9 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 		}
 		if o.dirs != nil {
 			c.Dir = o.dirs(i)
+		}
+		if o.store != nil {
+			c.Store = o.store(i)
 		}
 		n, err := node.Open(c)
 		if err != nil {

@@ -134,10 +134,15 @@ func pageOf[T any](items []T, p page, id func(T) string) listAnswer[T] {
 	}
 	if len(items) > p.limit {
 		a.Items = items[:p.limit]
-		next := base64.RawURLEncoding.EncodeToString([]byte(id(a.Items[p.limit-1])))
-		a.Next = &next
+		a.Next = encodeCursor(id(a.Items[p.limit-1]))
 	}
 	return a
+}
+
+// encodeCursor makes a cursor that readPage reads.
+func encodeCursor(after string) *string {
+	next := base64.RawURLEncoding.EncodeToString([]byte(after))
+	return &next
 }
 
 // The bounds of ?wait=final.

@@ -1,0 +1,411 @@
+package identity
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"weft/plugins"
+	"weft/plugins/identity/did"
+	"weft/plugins/identity/vc"
+)
+
+// Bounds of a profile.
+const (
+	MaxUsername    = 64
+	MaxProfileType = did.MaxSubjectType
+	MaxClaims      = 16 << 10 // bytes
+)
+
+// profile is what a node keeps about a DID beside the ledger: it can be erased, and then it is gone.
+type profile struct {
+	Username string          `json:"username,omitempty"`
+	Type     string          `json:"type,omitempty"`
+	Claims   json.RawMessage `json:"claims,omitempty"`
+	Hidden   bool            `json:"hidden,omitempty"` // from all but the DID itself and admins
+	Created  time.Time       `json:"created"`
+}
+
+// profiles changes profiles one after the other, so that a name belongs to one DID.
+type profiles struct {
+	*identity
+	mu sync.Mutex // guards the records of profiles and user names
+}
+
+func (x *identity) profileRoutes() []plugins.Route {
+	p := &profiles{identity: x}
+	scope := plugins.ScopeIdentitiesRead
+	return []plugins.Route{
+		token(http.MethodGet, "/identities", scope, x.listIdentities, pageQuery("type", "q", "createdAfter")...),
+		token(http.MethodGet, "/identities/{did}", scope, x.readIdentity),
+		token(http.MethodPatch, "/identities/{did}/profile", scope, p.change),
+		token(http.MethodDelete, "/identities/{did}/profile", scope, p.erase),
+	}
+}
+
+// identityView is a DID with its profile.
+type identityView struct {
+	DID         string          `json:"did"`
+	Username    string          `json:"username,omitempty"`
+	Type        string          `json:"type,omitempty"`
+	Claims      json.RawMessage `json:"claims,omitempty"`
+	Hidden      bool            `json:"hidden,omitempty"`
+	Created     string          `json:"createdAt,omitempty"`
+	VersionID   string          `json:"versionId,omitempty"`
+	Deactivated bool            `json:"deactivated,omitempty"`
+
+	created time.Time
+	cursor  string
+}
+
+// sees says whether a caller may know of a hidden profile.
+func sees(c plugins.Caller, id string) bool { return c.DID == id || c.May(plugins.ScopeAdmin) }
+
+// viewOf is a DID as a caller may see it; visible is false if the profile is hidden from them.
+func (x *identity) viewOf(c plugins.Caller, id string) (v identityView, visible, found bool, err error) {
+	v.DID = id
+	if d, parseErr := did.Parse(id); parseErr == nil {
+		if found, err = x.addLedger(d, &v); err != nil {
+			return v, false, false, err
+		}
+	}
+	var p profile
+	_, has, err := x.records.get(sortProfile, id, &p)
+	if err != nil {
+		return v, false, false, err
+	}
+	visible = !p.Hidden || sees(c, id)
+	if has && visible {
+		v.Username, v.Claims, v.Hidden = p.Username, p.Claims, p.Hidden
+		v.Type = cmp.Or(p.Type, v.Type)
+		if !found {
+			v.created, v.Created = p.Created, p.Created.UTC().Format(time.RFC3339)
+		}
+		found = true
+	}
+	return v, visible, found, nil
+}
+
+// addLedger adds what the ledger says of a DID; false if it does not know it.
+func (x *identity) addLedger(d did.DID, v *identityView) (bool, error) {
+	head, found, err := did.ReadHead(x.host.View(), d)
+	if err != nil || !found {
+		return false, err
+	}
+	first, op, err := did.ReadOperation(x.host.View(), d, 1)
+	if err != nil {
+		x.damaged(err)
+		return false, err
+	}
+	v.created, v.Created = first.Time.Std(), first.Time.String()
+	v.VersionID, v.Deactivated, v.Type = head.VersionID(), head.Deactivated, op.Params.SubjectType
+	return true, nil
+}
+
+// readIdentity is GET /api/v1/identities/{did}.
+func (x *identity) readIdentity(w http.ResponseWriter, r *http.Request) error {
+	v, _, found, err := x.viewOf(plugins.CallerOf(r.Context()), r.PathValue("did"))
+	if err != nil {
+		return err
+	}
+	if !found {
+		return plugins.Reject("unknown_did", "this node knows nothing of it")
+	}
+	noStore(w)
+	return answer(w, http.StatusOK, v)
+}
+
+// MaxListed bounds the DIDs looked at for one page of a list: a filter that fits few of many gives a short page with a
+// cursor.
+const MaxListed = 10_000
+
+// The two parts of the list: DIDs of the ledger in the order of their creation, then those that have only a profile here.
+const (
+	listLedger  = 'l'
+	listProfile = 'p'
+)
+
+// listIdentities is GET /api/v1/identities.
+func (x *identity) listIdentities(w http.ResponseWriter, r *http.Request) error {
+	q, err := readListQuery(r)
+	if err != nil {
+		return err
+	}
+	if q.after != "" && q.after[0] != listLedger && q.after[0] != listProfile {
+		return plugins.Reject("bad_cursor", "this is no cursor that a list gave")
+	}
+	l := identityList{identity: x, query: q, caller: plugins.CallerOf(r.Context()), left: MaxListed}
+	if q.after == "" || q.after[0] == listLedger {
+		l.fromLedger(strings.TrimPrefix(q.after, string(listLedger)))
+		q.after = ""
+	}
+	l.fromProfiles(strings.TrimPrefix(q.after, string(listProfile)))
+	if l.err != nil {
+		return l.err
+	}
+	noStore(w)
+	a := pageOf(l.items, q.page, func(v identityView) string { return v.cursor })
+	if l.left <= 0 && a.Next == nil {
+		a.Next = encodeCursor(l.last)
+	}
+	return answer(w, http.StatusOK, a)
+}
+
+// identityList collects one page and one item more.
+type identityList struct {
+	*identity
+	query  listQuery
+	caller plugins.Caller
+	left   int    // to look at
+	last   string // cursor of what was looked at last
+	items  []identityView
+	err    error
+}
+
+// goesOn says whether to look at more.
+func (l *identityList) goesOn() bool {
+	return l.err == nil && l.left > 0 && len(l.items) <= l.query.limit
+}
+
+func (l *identityList) fromLedger(after string) {
+	place := []byte(after)
+	for l.goesOn() {
+		batch := created(l.host.IndexView(), place, MaxPage)
+		for _, one := range batch {
+			place = one.place
+			if l.add(l.didOf(one.scid), string(listLedger)+string(place)); !l.goesOn() {
+				return
+			}
+		}
+		if len(batch) < MaxPage {
+			return
+		}
+	}
+}
+
+func (l *identityList) didOf(scid string) string {
+	return "did:" + did.MethodName + ":" + l.label() + ":" + scid
+}
+
+func (l *identityList) fromProfiles(after string) {
+	if !l.goesOn() {
+		return
+	}
+	l.records.each(sortProfile, "", after, func(id string, _ record) bool {
+		if _, err := did.Parse(id); err != nil { // else it was in the ledger's part
+			l.add(id, string(listProfile)+id)
+		}
+		return l.goesOn()
+	})
+}
+
+func (l *identityList) add(id, cursor string) {
+	l.left--
+	l.last = cursor
+	v, visible, found, err := l.viewOf(l.caller, id)
+	if err != nil {
+		l.err = err
+		return
+	}
+	if v.cursor = cursor; found && visible && l.query.takes(v) {
+		l.items = append(l.items, v)
+	}
+}
+
+// profileChange is a PATCH: what is absent stays.
+type profileChange struct {
+	Username *string         `json:"username"`
+	Type     *string         `json:"type"`
+	Claims   json.RawMessage `json:"claims"`
+	Hidden   *bool           `json:"hidden"`
+}
+
+// change is PATCH /api/v1/identities/{did}/profile.
+func (p *profiles) change(w http.ResponseWriter, r *http.Request) error {
+	id, err := p.mayChange(r)
+	if err != nil {
+		return err
+	}
+	var change profileChange
+	if err := readInto(r, &change); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var old profile
+	if _, _, err := p.records.get(sortProfile, id, &old); err != nil {
+		return err
+	}
+	next := old
+	if next.Created.IsZero() {
+		next.Created = p.now()
+	}
+	if err := p.applyChange(&next, change); err != nil {
+		return err
+	}
+	if err := p.write(id, old, next); err != nil {
+		return err
+	}
+	v, _, _, err := p.viewOf(plugins.CallerOf(r.Context()), id)
+	if err != nil {
+		return err
+	}
+	noStore(w)
+	return answer(w, http.StatusOK, v)
+}
+
+// mayChange lets the DID itself and admins through.
+func (p *profiles) mayChange(r *http.Request) (string, error) {
+	id, c := r.PathValue("did"), plugins.CallerOf(r.Context())
+	if !sees(c, id) {
+		if _, _, found, err := p.viewOf(c, id); err != nil || !found {
+			return id, firstOf(err, plugins.Reject("unknown_did", "this node knows nothing of it"))
+		}
+		return id, plugins.Reject("forbidden", "a profile is its DID's own")
+	}
+	if _, err := did.Parse(id); err == nil {
+		_, _, err := p.pathDID(r)
+		return id, err
+	}
+	if result := did.Resolve(p.host.View(), id, did.Options{}); result.Error != nil {
+		return id, plugins.Reject("unknown_did", "%s", result.Error.Detail)
+	}
+	return id, nil
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *profiles) applyChange(next *profile, c profileChange) error {
+	if c.Username != nil {
+		next.Username = *c.Username
+	}
+	if c.Type != nil {
+		next.Type = *c.Type
+	}
+	if c.Hidden != nil {
+		next.Hidden = *c.Hidden
+	}
+	if c.Claims != nil {
+		if next.Claims = c.Claims; string(c.Claims) == "null" {
+			next.Claims = nil
+		}
+	}
+	if err := checkUsername(next.Username); err != nil {
+		return err
+	}
+	if len(next.Type) > MaxProfileType {
+		return plugins.Reject("bad_value", "type: at most %d bytes", MaxProfileType)
+	}
+	return p.checkClaims(next.Type, next.Claims)
+}
+
+// checkUsername wants a name that looks like no other: letters, digits, dot, dash and underscore of ASCII.
+func checkUsername(name string) error {
+	if len(name) > MaxUsername {
+		return plugins.Reject("bad_value", "username: at most %d characters", MaxUsername)
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("._-", c) < 0 {
+			return plugins.Reject("bad_value", "username: letters, digits, dot, dash, underscore")
+		}
+	}
+	return nil
+}
+
+// checkClaims holds claims against the JSON schema of the type, if there is a template of that name.
+func (p *profiles) checkClaims(kind string, claims json.RawMessage) error {
+	if claims == nil {
+		return nil
+	}
+	o, err := did.DecodeObject(claims, did.JSONLimits{MaxBytes: MaxClaims, MaxDepth: 16})
+	if err != nil {
+		return err
+	}
+	schema, known, err := p.claimSchema(kind)
+	if err != nil || !known {
+		return err
+	}
+	if err := vc.ValidateSchema("urn:weft:template:"+kind, schema, o); err != nil {
+		return plugins.Reject("bad_value", "claims: %s", detailOf(err))
+	}
+	return nil
+}
+
+// write keeps a profile and its name, or neither.
+func (p *profiles) write(id string, old, next profile) error {
+	name, before := strings.ToLower(next.Username), strings.ToLower(old.Username)
+	var owner string
+	if name != "" {
+		if _, taken, err := p.records.get(sortUsername, name, &owner); err != nil || taken && owner != id {
+			return firstOf(err, plugins.Reject("username_taken", "another DID of this node has that name"))
+		}
+	}
+	writes, err := p.records.writes(sortProfile, id, id, time.Time{}, next)
+	if err != nil {
+		return err
+	}
+	if before != "" && before != name {
+		writes = append(writes, plugins.Write{Key: sortUsername.key(before)})
+	}
+	if name != "" {
+		more, err := p.records.writes(sortUsername, name, id, time.Time{}, id)
+		if err != nil {
+			return err
+		}
+		writes = append(writes, more...)
+	}
+	return p.records.local.Write(writes...)
+}
+
+// erase is DELETE /api/v1/identities/{did}/profile. What was never there is gone as well.
+func (p *profiles) erase(w http.ResponseWriter, r *http.Request) error {
+	id, c := r.PathValue("did"), plugins.CallerOf(r.Context())
+	if !sees(c, id) {
+		_, err := p.mayChange(r)
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var old profile
+	if _, _, err := p.records.get(sortProfile, id, &old); err != nil {
+		return err
+	}
+	writes := []plugins.Write{{Key: sortProfile.key(id)}}
+	if old.Username != "" {
+		writes = append(writes, plugins.Write{Key: sortUsername.key(strings.ToLower(old.Username))})
+	}
+	if err := p.records.local.Write(writes...); err != nil {
+		return err
+	}
+	return none(w)
+}
+
+// claimSchema is the JSON schema of a type: that of the newest template of this name, if there is one with a schema.
+func (x *identity) claimSchema(kind string) (schema json.RawMessage, known bool, err error) {
+	if kind == "" {
+		return nil, false, nil
+	}
+	newest := 0
+	x.records.each(sortTemplate, "", "", func(_ string, rec record) bool {
+		var t struct {
+			Name    string          `json:"name"`
+			Version int             `json:"version"`
+			Schema  json.RawMessage `json:"schema"`
+		}
+		if json.Unmarshal(rec.Value, &t) == nil && t.Name == kind && t.Version > newest && t.Schema != nil {
+			schema, known, newest = t.Schema, true, t.Version
+		}
+		return true
+	})
+	return schema, known, nil
+}
