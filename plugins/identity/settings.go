@@ -17,14 +17,14 @@ import (
 
 // Settings is the plugin's section of node.json. Everything may be left out.
 type Settings struct {
-	PublicURL string         `json:"publicURL"` // how others reach this node's API: in status list URLs and tokens
-	Issuers   []Issuer       `json:"issuers"`   // the first one also answers at the root
-	Roles     []RoleRule     `json:"roles"`
-	Contexts  []ContextPin   `json:"contexts"` // JSON-LD contexts beside the known ones
-	Fetch     FetchSettings  `json:"fetch"`
-	Test      TestIdentities `json:"testIdentifiers"`
+	PublicURL string         `json:"publicURL,omitempty"` // how others reach this node's API: in status list URLs and tokens
+	Issuers   []Issuer       `json:"issuers,omitempty"`   // the first one also answers at the root
+	Roles     []RoleRule     `json:"roles,omitempty"`
+	Contexts  []ContextPin   `json:"contexts,omitempty"` // JSON-LD contexts beside the known ones
+	Fetch     FetchSettings  `json:"fetch,omitzero"`
+	Test      TestIdentities `json:"testIdentifiers,omitzero"`
 
-	KeystorePassphraseFile string `json:"keystorePassphraseFile"` // unlocks the issuers' keys at the start; relative to the data folder
+	KeystorePassphraseFile string `json:"keystorePassphraseFile,omitempty"` // unlocks the issuers' keys at the start; relative to the data folder
 }
 
 // Issuer is an issuer instance: the one place where a node signs with a key that is in its care.
@@ -33,9 +33,9 @@ type Issuer struct {
 	DID            string   `json:"did"`
 	Method         string   `json:"method"`      // verification method: DID URL
 	KeystoreKey    string   `json:"keystoreKey"` // name of its key in the keystore
-	Cryptosuites   []string `json:"cryptosuites"`
-	StatusPurposes []string `json:"statusPurposes"` // a credential that is issued gets an entry for each
-	Access         string   `json:"access"`         // token, loopback
+	Cryptosuites   []string `json:"cryptosuites,omitempty"`
+	StatusPurposes []string `json:"statusPurposes,omitempty"` // a credential that is issued gets an entry for each
+	Access         string   `json:"access,omitempty"`         // token, loopback
 }
 
 // The rules of who may use an issuer instance.
@@ -61,16 +61,16 @@ type ContextPin struct {
 
 // FetchSettings say what this node may fetch from elsewhere: nothing, unless listed.
 type FetchSettings struct {
-	Allow   []string `json:"allow"`   // hosts, with a port if it is not 443
-	Private []string `json:"private"` // of these, hosts whose private or loopback addresses are meant
-	CAFile  string   `json:"caFile"`  // PEM of further roots
+	Allow   []string `json:"allow,omitempty"`   // hosts, with a port if it is not 443
+	Private []string `json:"private,omitempty"` // of these, hosts whose private or loopback addresses are meant
+	CAFile  string   `json:"caFile,omitempty"`  // PEM of further roots
 }
 
 // TestIdentities are what GET /1.0/testIdentifiers shows, for test suites of resolvers.
 type TestIdentities struct {
-	Active      []string `json:"active"`
-	Deactivated []string `json:"deactivated"`
-	NotFound    []string `json:"notFound"`
+	Active      []string `json:"active,omitempty"`
+	Deactivated []string `json:"deactivated,omitempty"`
+	NotFound    []string `json:"notFound,omitempty"`
 }
 
 // Bounds of the settings.
