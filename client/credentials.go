@@ -122,10 +122,14 @@ func (i Issuer) SetStatus(ctx context.Context, credentialID, purpose string, sta
 
 // Challenge asks for a challenge that a presentation must repeat: single use, two minutes.
 func (i Issuer) Challenge(ctx context.Context) (string, error) {
+	a, err := i.client.do(ctx, call{method: http.MethodPost, path: i.base + "/challenges", key: NewKey()})
+	if err != nil {
+		return "", err
+	}
 	var answer struct {
 		Challenge string `json:"challenge"`
 	}
-	err := i.client.post(ctx, i.base+"/challenges", map[string]any{}, &answer)
+	err = decode("/challenges", a.body, &answer)
 	return answer.Challenge, err
 }
 

@@ -93,7 +93,7 @@ func (s *shell) draftCredential(ctx context.Context, intent client.CredentialInt
 	return s.writeOutput(out, indent(raw))
 }
 
-// draftFile is a draft on its way: as the node made it, or signed. A bare credential is one without a name.
+// draftFile is a credential as a node drafted it, or a bare one, without a name.
 type draftFile struct {
 	name       string
 	credential did.Object
@@ -112,15 +112,6 @@ func (s *shell) readDraft(path string) (d draftFile, err error) {
 		return draftFile{textIn(o, "draft"), inner}, nil
 	}
 	return draftFile{"", o}, nil
-}
-
-func (d draftFile) bytes() ([]byte, error) {
-	var whole any = d.credential
-	if d.name != "" {
-		whole = did.Object{"draft": d.name, "credential": d.credential}
-	}
-	raw, err := json.Marshal(whole)
-	return indent(raw), err
 }
 
 // readCredential reads a credential, signed or not.
@@ -231,11 +222,11 @@ func (p *proving) signCredential(path string) error {
 	if method := textIn(objectsIn(draft.credential, "proof")[0], "verificationMethod"); !strings.HasPrefix(method, issuerOf(draft.credential)+"#") {
 		return fmt.Errorf("the credential is of %s, and the key of %s: nobody would accept it", issuerOf(draft.credential), method)
 	}
-	raw, err := draft.bytes()
+	raw, err := json.Marshal(draft.credential)
 	if err != nil {
 		return err
 	}
-	return p.writeOutput(p.out, raw)
+	return p.writeOutput(p.out, indent(raw))
 }
 
 func issuerOf(credential did.Object) string {
@@ -272,7 +263,7 @@ type importing struct {
 func newVCImportCommand(s *shell) *cobra.Command {
 	r := &importing{shell: s}
 	c := &cobra.Command{
-		Use:   "import SIGNED",
+		Use:   "import DRAFT SIGNED",
 		Short: "tell the node that a draft of its was signed",
 		Long: `The node records the id, a hash and the status indexes. With --custody it also keeps the
 body, encrypted to the holder; otherwise it keeps none.
@@ -280,9 +271,9 @@ body, encrypted to the holder; otherwise it keeps none.
 With --anchor FILE the ledger proves the credential's age later: a salted hash goes there,
 signed with --keys, and the salt into FILE. Keep it with the credential; 'weft vc verify
 --salt' shows it.`,
-		Example: "  weft vc import anna.json --anchor anna.salt --keys bank.keys --token-file token",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return r.run(c.Context(), args[0]) },
+		Example: "  weft vc import draft.json anna.json --anchor anna.salt --keys bank.keys --token-file token",
+		Args:    cobra.ExactArgs(2),
+		RunE:    func(c *cobra.Command, args []string) error { return r.run(c.Context(), args[0], args[1]) },
 	}
 	r.keys.add(c.Flags())
 	c.Flags().BoolVar(&r.custody, "custody", false, "keep the body for the holder, encrypted to the holder's key")
@@ -290,15 +281,19 @@ signed with --keys, and the salt into FILE. Keep it with the credential; 'weft v
 	return c
 }
 
-func (r *importing) run(ctx context.Context, path string) error {
-	draft, err := r.readDraft(path)
+func (r *importing) run(ctx context.Context, draftPath, signedPath string) error {
+	draft, err := r.readDraft(draftPath)
 	if err != nil {
 		return err
 	}
 	if draft.name == "" {
-		return errors.New("this credential was not drafted by a node: there is no book to put it into")
+		return fmt.Errorf("%s was not drafted by a node: there is no book to put it into", draftPath)
 	}
-	raw, err := json.Marshal(draft.credential)
+	signed, err := r.readCredential(signedPath)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(signed)
 	if err != nil {
 		return err
 	}

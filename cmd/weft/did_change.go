@@ -294,8 +294,10 @@ func (c *change) update(ctx context.Context) error {
 	if err != nil || c.offline() || done.Status != client.Final {
 		return err
 	}
-	c.settle(content)
-	return c.ring.save()
+	if err := c.settle(content, own); err != nil {
+		return err
+	}
+	return c.ring.saveFirst(own) // it got keys that the others lose
 }
 
 // present is what the newest version says, to be changed.
@@ -326,14 +328,17 @@ func (s *shell) readDocument(file string) (did.Object, error) {
 	return doc, nil
 }
 
-// ownFile is the DID's own key file, or nil.
-func (c *change) ownFile() *keyfile.File {
+// ownFile is the DID's own key file, or nil: of several the one for every day, which has the document's keys.
+func (c *change) ownFile() (own *keyfile.File) {
 	for _, f := range c.ring.files {
-		if f.DID == c.of.id.String() || f.DID == "" {
-			return f
+		if f.DID != c.of.id.String() {
+			continue
+		}
+		if own == nil || len(own.With(keyfile.Document)) == 0 && len(f.With(keyfile.Document)) > 0 {
+			own = f
 		}
 	}
-	return nil
+	return own
 }
 
 // renewKeys gives the version its update keys: under pre-rotation the next keys move up and new ones take their place,
@@ -423,25 +428,41 @@ func (c *change) changeControllers(params *did.Params) {
 	}
 }
 
-// settle lets the key files say what the accepted operation made of their keys, and drops those that count no more.
-func (c *change) settle(content did.Content) {
+// settle lets the key files say what the accepted operation made of their keys: next keys that came into force move to
+// the file for every day, and keys that count no more are dropped.
+func (c *change) settle(content did.Content, own *keyfile.File) error {
 	for _, f := range c.ring.files {
 		if f.DID != c.of.id.String() {
 			continue
 		}
 		for _, k := range f.Keys() {
-			hash := did.KeyHash(k.Public)
-			switch {
-			case k.Role == keyfile.Document:
-			case slices.Contains(content.Params.UpdateKeys, k.Public):
-				f.Assign(k.Public, keyfile.Update)
-			case slices.Contains(content.Params.NextKeyHashes, hash):
-				f.Assign(k.Public, keyfile.Next)
-			case k.Role != keyfile.Recovery, content.Recovery != nil && !slices.Contains(content.Recovery.KeyHashes, hash):
-				f.Remove(k.Public)
+			if err := settleKey(content, own, f, k); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
+}
+
+func settleKey(content did.Content, own, f *keyfile.File, k keyfile.Key) error {
+	hash := did.KeyHash(k.Public)
+	switch {
+	case k.Role == keyfile.Document:
+		if m := findItem(content.Document, "verificationMethod", k.ID); m != nil && m["revoked"] != nil && k.Algorithm == keyfile.Ed25519 {
+			return f.Remove(k.Public) // it signs nothing any more; a key to decrypt with may still be needed
+		}
+		return nil
+	case slices.Contains(content.Params.UpdateKeys, k.Public):
+		if own != f {
+			return own.Take(f, k.Public, keyfile.Update)
+		}
+		return f.Assign(k.Public, keyfile.Update)
+	case slices.Contains(content.Params.NextKeyHashes, hash):
+		return f.Assign(k.Public, keyfile.Next)
+	case k.Role == keyfile.Recovery && (content.Recovery == nil || slices.Contains(content.Recovery.KeyHashes, hash)):
+		return nil
+	}
+	return f.Remove(k.Public)
 }
 
 // creation is a new DID.

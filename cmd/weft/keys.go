@@ -86,11 +86,6 @@ func (r *keyring) first() (*keyfile.File, error) {
 	return r.files[0], nil
 }
 
-// has says whether a file is of this DID.
-func (r *keyring) has(id string) bool {
-	return slices.ContainsFunc(r.files, func(f *keyfile.File) bool { return f.DID == id })
-}
-
 // save writes all files anew.
 func (r *keyring) save() error {
 	for i, f := range r.files {
@@ -99,6 +94,16 @@ func (r *keyring) save() error {
 		}
 	}
 	return nil
+}
+
+// saveFirst saves one file before the others.
+func (r *keyring) saveFirst(first *keyfile.File) error {
+	if i := slices.Index(r.files, first); i >= 0 {
+		if err := first.Save(r.paths[i]); err != nil {
+			return err
+		}
+	}
+	return r.save()
 }
 
 // documentKey finds the key that speaks for a DID in documents: by its id, or the first one that signs.
