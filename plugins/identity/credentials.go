@@ -71,7 +71,7 @@ type credentialIntent struct {
 type credentialDraft struct {
 	Draft      string          `json:"draft"`
 	Credential json.RawMessage `json:"credential"`
-	ToSign     *signingInput         `json:"toSign,omitempty"`
+	ToSign     *signingInput   `json:"toSign,omitempty"`
 	Summary    string          `json:"summary"`
 	ExpiresAt  string          `json:"expiresAt"`
 }
