@@ -27,7 +27,7 @@ type draftIntent struct {
 	Params   json.RawMessage `json:"params"`
 	Document json.RawMessage `json:"document"` // as in operations: relative ids, no @context
 	Keys     usualKeys       `json:"keys"`     // of create, instead of a document: the usual one
-	Recovery *draftRecovery  `json:"recovery"`
+	Recovery draftRecovery   `json:"recovery"`
 	NotAfter string          `json:"notAfter"`
 	Signers  []string        `json:"signers"` // multikeys that will sign; found out if it can be
 
@@ -199,10 +199,13 @@ func (d *drafting) content() (c did.Content, err error) {
 	if c.Params, err = d.newParams(); err != nil {
 		return c, err
 	}
-	if c.Document, err = d.newDocument(); err != nil || d.intent.Recovery == nil {
+	if c.Document, err = d.newDocument(); err != nil {
 		return c, err
 	}
 	hashes, err := hashesOf(d.intent.Recovery.Keys, d.intent.Recovery.KeyHashes)
+	if len(hashes) == 0 {
+		return c, err
+	}
 	c.Recovery = &did.RecoverySet{KeyHashes: hashes, Threshold: max(1, d.intent.Recovery.Threshold)}
 	return c, err
 }

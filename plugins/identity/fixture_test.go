@@ -130,6 +130,31 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 		peers = append(peers, wire.Peer{Member: tangle.Member(key.Public().(ed25519.PublicKey)), Addrs: n.WireAddrs()})
 		go func() { done <- n.Run(ctx) }()
 	}
+	for _, n := range w.nodes {
+		w.awaitQuorum(n)
+	}
+}
+
+// awaitQuorum returns when a node takes entries: a fresh one first hears from a quorum.
+func (w *network) awaitQuorum(n *node.Node) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		changed := n.Changed()
+		_, _, err := n.Publish(ctx, []plugins.Submission{{Kind: tangle.KindData, Data: node.Data{Tag: "test", Bytes: []byte("ready")}.Encode()}})
+		if err == nil {
+			return
+		}
+		if r := plugins.Rejected(err); r == nil || r.Code != "no_quorum" {
+			w.t.Fatal(err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			w.t.Fatal("the node never became ready")
+		}
+	}
 }
 
 // reply is a node's answer.

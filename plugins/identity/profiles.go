@@ -215,22 +215,18 @@ func (l *identityList) add(id, cursor string) {
 	}
 }
 
-// profileChange is a PATCH: what is absent stays.
-type profileChange struct {
-	Username *string         `json:"username"`
-	Type     *string         `json:"type"`
-	Claims   json.RawMessage `json:"claims"`
-	Hidden   *bool           `json:"hidden"`
+// profileBody is what a PATCH may hold: what is absent stays.
+type profileBody struct {
+	Username string          `json:"username"`
+	Type     string          `json:"type"`
+	Claims   json.RawMessage `json:"claims"` // null: none
+	Hidden   bool            `json:"hidden"`
 }
 
 // change is PATCH /api/v1/identities/{did}/profile.
 func (p *profiles) change(w http.ResponseWriter, r *http.Request) error {
 	id, err := p.mayChange(r)
 	if err != nil {
-		return err
-	}
-	var change profileChange
-	if err := readInto(r, &change); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -243,7 +239,7 @@ func (p *profiles) change(w http.ResponseWriter, r *http.Request) error {
 	if next.Created.IsZero() {
 		next.Created = p.now()
 	}
-	if err := p.applyChange(&next, change); err != nil {
+	if err := p.readChange(r, &next); err != nil {
 		return err
 	}
 	if err := p.write(id, old, next); err != nil {
@@ -285,21 +281,16 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-func (p *profiles) applyChange(next *profile, c profileChange) error {
-	if c.Username != nil {
-		next.Username = *c.Username
+// readChange reads the body over a profile.
+func (p *profiles) readChange(r *http.Request, next *profile) error {
+	body := profileBody{next.Username, next.Type, next.Claims, next.Hidden}
+	if err := readInto(r, &body); err != nil {
+		return err
 	}
-	if c.Type != nil {
-		next.Type = *c.Type
+	if string(body.Claims) == "null" {
+		body.Claims = nil
 	}
-	if c.Hidden != nil {
-		next.Hidden = *c.Hidden
-	}
-	if c.Claims != nil {
-		if next.Claims = c.Claims; string(c.Claims) == "null" {
-			next.Claims = nil
-		}
-	}
+	next.Username, next.Type, next.Claims, next.Hidden = body.Username, body.Type, body.Claims, body.Hidden
 	if err := checkUsername(next.Username); err != nil {
 		return err
 	}

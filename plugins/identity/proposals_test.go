@@ -105,7 +105,9 @@ func TestProposalsThatCannotPass(t *testing.T) {
 	propose("text").want(400)
 	var p proposalView
 	propose(update).into(201, &p)
-	w.update(0, anna, content(anna.update, keyOf("other"))).want(200)
+	again := content(anna.update, anna.key) // whose key logged in
+	again.Params.TTL = 7
+	w.update(0, anna, again).want(200)
 	w.call(0, "GET", "/api/v1/proposals/"+p.ID, nil, bearer(token)...).into(200, &p)
 	if p.Status != "refused" || p.Code != "bad_prev" {
 		t.Errorf("%+v", p)
