@@ -245,8 +245,12 @@ func (c *genesisCommand) run(members []string) error {
 		g.Members = append(g.Members, stub.Member)
 	}
 	for _, text := range c.plugins {
-		name, section, _ := strings.Cut(text, "=")
-		g.Plugins = append(g.Plugins, genesis.Plugin{Name: name, Config: json.RawMessage(section)})
+		name, section, given := strings.Cut(text, "=")
+		p := genesis.Plugin{Name: name}
+		if given {
+			p.Config = json.RawMessage(section)
+		}
+		g.Plugins = append(g.Plugins, p)
 	}
 	if err := g.Validate(config.CheckKey); err != nil {
 		return fmt.Errorf("this would be no network:\n%w", err)
