@@ -240,7 +240,11 @@ func roleRules(pairs ...string) string {
 func (w *network) ready() *network {
 	w.t.Helper()
 	for i := range w.nodes {
-		w.within(20*time.Second, "ready", func() bool { return w.call(i, "GET", "/ready", nil).status == 200 })
+		w.within(20*time.Second, "a quorum", func() bool {
+			var overview struct{ Quorum bool }
+			w.call(i, "GET", "/api/v1/explorer/overview", nil).into(200, &overview)
+			return overview.Quorum
+		})
 	}
 	return w
 }
