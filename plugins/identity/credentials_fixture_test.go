@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -217,13 +216,41 @@ func (w *network) within(limit time.Duration, name string, done func() bool) {
 	}
 }
 
-// bearerOf are the headers of a login.
-func (w *network) bearerOf(i int, p person) []string {
-	w.t.Helper()
-	return []string{"Authorization", "Bearer " + w.login(i, p)}
+// keyHolder is somebody whose DID is a did:key: it is known before there is a network.
+type keyHolder struct{ key ed25519.PrivateKey }
+
+func holderOf(name string) keyHolder { return keyHolder{keyOf("holder " + name)} }
+
+func (k keyHolder) did() string    { return "did:key:" + multikeyOf(k.key) }
+func (k keyHolder) method() string { return k.did() + "#" + multikeyOf(k.key) }
+
+func (k keyHolder) sign(t testing.TB, doc did.Object, at time.Time) did.Object {
+	t.Helper()
+	return seal(t, doc, vc.ProofOptions{VerificationMethod: k.method(), Created: at}, k.key)
 }
 
-// roleRules is a settings section that gives a role to a DID, which must be known before the node starts.
+// present makes a presentation of credentials.
+func (k keyHolder) present(t testing.TB, o vc.ProofOptions, credentials ...any) did.Object {
+	t.Helper()
+	o.VerificationMethod, o.Purpose = k.method(), "authentication"
+	return seal(t, did.Object{"@context": []any{vc.ContextV2}, "type": []any{"VerifiablePresentation"}, "verifiableCredential": credentials}, o, k.key)
+}
+
+// enter logs in and returns the headers of the token.
+func (w *network) enter(i int, k keyHolder) []string {
+	w.t.Helper()
+	c := w.challenge(i, k.did(), "")
+	claims := did.Object{"iss": k.did(), "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.now().Unix()}
+	jws, err := vc.SignJWS(typeLogin, k.method(), claims, func(b []byte) ([]byte, error) { return ed25519.Sign(k.key, b), nil })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var a tokenAnswer
+	w.call(i, "POST", "/api/v1/auth/tokens", map[string]string{"challengeId": c.ChallengeID, "jws": jws}).into(200, &a)
+	return []string{"Authorization", "Bearer " + a.AccessToken}
+}
+
+// roleRules is a settings section that gives roles to DIDs: role, DID, role, DID.
 func roleRules(pairs ...string) string {
 	rules := []map[string]string{}
 	for k := 0; k+1 < len(pairs); k += 2 {
@@ -231,7 +258,7 @@ func roleRules(pairs ...string) string {
 	}
 	raw, err := json.Marshal(map[string]any{"roles": rules})
 	if err != nil {
-		panic(fmt.Sprint(err))
+		panic(err)
 	}
 	return string(raw)
 }
