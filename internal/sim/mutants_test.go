@@ -69,7 +69,7 @@ func TestMutants(t *testing.T) {
 		}
 		table = append(table, mutate(t, module, patch))
 	}
-	t.Logf("\n%-22s %-9s %5s %5s  %s\n%s", "mutant", "oracle", "seed", "nodes", "what is broken", strings.Join(table, "\n"))
+	t.Logf("\n%-24s %-9s %5s %5s  %s\n%s", "mutant", "oracle", "seed", "nodes", "what is broken", strings.Join(table, "\n"))
 }
 
 // copyModule copies what a build of this package needs to a folder of the test.
@@ -125,8 +125,11 @@ func mutate(t *testing.T, module, patch string) string {
 		seeds = 200
 	}
 	args := []string{"test", "./internal/sim", "-count=1", "-timeout", "20m", "-run", "TestHunt|TestScripts", "-hunt", fmt.Sprint(seeds)}
-	if patch == "" {
-		args = []string{"test", "./internal/sim", "-count=1", "-run", "TestHunt"}
+	switch {
+	case patch == "":
+		args = []string{"test", "./internal/sim", "-count=1", "-short", "-run", "TestHunt|TestIdentities"}
+	case strings.HasPrefix(name, "identity-"):
+		args = []string{"test", "./internal/sim", "-count=1", "-timeout", "20m", "-run", "TestIdentities", "-seeds", fmt.Sprint(seeds)}
 	}
 	command := exec.Command("go", args...)
 	command.Dir = module
@@ -137,9 +140,9 @@ func mutate(t *testing.T, module, patch string) string {
 	case patch == "":
 	case err == nil || caught == nil:
 		t.Errorf("%s is not caught: %s\n%s", name, why, tail(string(out), 20))
-		return fmt.Sprintf("%-22s %-9s %5s %5s  %s", name, "NONE", "", "", why)
+		return fmt.Sprintf("%-24s %-9s %5s %5s  %s", name, "NONE", "", "", why)
 	default:
-		return fmt.Sprintf("%-22s %-9s %5s %5s  %s", name, caught[1], caught[2], caught[3], why)
+		return fmt.Sprintf("%-24s %-9s %5s %5s  %s", name, caught[1], caught[2], caught[3], why)
 	}
 	return ""
 }

@@ -8,25 +8,27 @@ import (
 
 	"weft/consensus"
 	"weft/node"
+	"weft/plugins/identity/did"
 	"weft/receipt"
 	"weft/tangle"
 )
 
 // oracles watch the correct nodes. They know everything that was ever sent, and keep the one sequence of commits that
-// every node must follow. The names S1 to S14 are those of docs/protocol.md.
+// every node must follow. The names S1 to S16 are those of docs/protocol.md.
 type oracles struct {
-	world     *World
-	messages  map[tangle.ID]*tangle.Message // whatever carries a good signature
-	seqs      map[slotOfSeq]tangle.ID       // what correct members have sent
-	rounds    map[slotOfRound]tangle.ID
-	commits   []node.CommitRecord // index-1
-	placed    map[tangle.ID]uint64
-	log       []logged
-	entries   map[tangle.Hash]tangle.Position // first place of an entry
-	model     model
-	leaders   []tangle.Member
-	texts     map[uint64]receipt.Checkpoint // certified, by commit
-	certified map[uint64]tangle.Hash        // root by size
+	world      *World
+	messages   map[tangle.ID]*tangle.Message // whatever carries a good signature
+	seqs       map[slotOfSeq]tangle.ID       // what correct members have sent
+	rounds     map[slotOfRound]tangle.ID
+	commits    []node.CommitRecord // index-1
+	placed     map[tangle.ID]uint64
+	log        []logged
+	entries    map[tangle.Hash]tangle.Position // first place of an entry
+	model      model
+	identities *identities // nil: the network does not run the plugin
+	leaders    []tangle.Member
+	texts      map[uint64]receipt.Checkpoint // certified, by commit
+	certified  map[uint64]tangle.Hash        // root by size
 }
 
 type slotOfSeq struct {
@@ -51,10 +53,11 @@ type watch struct {
 	commits uint64          // compared up to here
 	final   tangle.Position // newest certified size; must survive everything
 	steps   uint64
+	looks   uint64
 }
 
 func newOracles(w *World) *oracles {
-	return &oracles{
+	o := &oracles{
 		world:     w,
 		messages:  map[tangle.ID]*tangle.Message{},
 		seqs:      map[slotOfSeq]tangle.ID{},
@@ -66,6 +69,10 @@ func newOracles(w *World) *oracles {
 		texts:     map[uint64]receipt.Checkpoint{},
 		certified: map[uint64]tangle.Hash{},
 	}
+	if w.config.Identity {
+		o.identities = newIdentities(identityLimits())
+	}
+	return o
 }
 
 // learn notes a message with a good signature, whoever sent it.
@@ -193,6 +200,9 @@ func (o *oracles) catchUp(i *instance) {
 	if head.Commit == 0 || o.world.violation != nil {
 		return
 	}
+	if i.watch.looks++; i.watch.looks%identityLooks == 0 {
+		o.auditIdentities(i)
+	}
 	last := o.commits[head.Commit-1]
 	if uint64(head.Position) != uint64(last.First)+last.Count || head.Time != last.Time {
 		o.world.fail("S2", "%s: head %+v does not match commit %d", i, head, head.Commit)
@@ -210,7 +220,7 @@ func (o *oracles) compare(i *instance, got, want node.CommitRecord) {
 		o.world.fail("S2", "%s and others differ in commit %d: %v and %v", i, got.Index, got, want)
 	}
 	for _, id := range got.Messages {
-		if id[0]%16 == 0 {
+		if id[0]%16 == 0 || o.identities != nil {
 			o.settled(i, id)
 		}
 	}
@@ -230,6 +240,9 @@ func (o *oracles) settled(i *instance, id tangle.ID) {
 		return
 	}
 	want := o.log[s.Position]
+	if want.id == id && o.identities != nil {
+		o.compareOutcomes(i, m, want, s)
+	}
 	if want.id != id || !slices.Equal(want.codes, s.Codes) {
 		o.world.fail("S12", "%s: position %d holds %s %q, want %s %q", i, s.Position, id.Short(), s.Codes, want.id.Short(), want.codes)
 	}
@@ -240,7 +253,7 @@ func (o *oracles) settled(i *instance, id tangle.ID) {
 
 // extend checks a commit nobody had before and adds it to the sequence.
 func (o *oracles) extend(i *instance, c node.CommitRecord) {
-	o.world.trace(i, "commit %d: leader %s round %d, %d messages, time +%dms", c.Index, c.Leader.Short(), c.Round, len(c.Messages), c.Time-startTime)
+	o.world.trace(i, "commit %d: leader %s round %d, %d messages, time +%dms", c.Index, c.Leader.Short(), c.Round, len(c.Messages), c.Time-o.world.startTime())
 	o.world.mix(c.Index, uint64(c.Time))
 	o.world.mixBytes(c.Digest[:])
 	o.checkTime(i, c)
@@ -257,7 +270,7 @@ func (o *oracles) extend(i *instance, c node.CommitRecord) {
 		o.checkParents(i, m, horizon)
 		o.placed[id] = c.Index
 		if !m.IsWitness() {
-			o.append(m)
+			o.append(m, c.Time)
 		}
 	}
 	if uint64(c.First)+c.Count != uint64(len(o.log)) || c.Index != uint64(len(o.commits))+1 {
@@ -285,7 +298,7 @@ func (o *oracles) checkParents(i *instance, m *tangle.Message, horizon tangle.Ti
 // checkTime is S13: commit time never goes back, lies within the times claimed by correct ancestors of the leader, and is
 // no further ahead than the hold allows.
 func (o *oracles) checkTime(i *instance, c node.CommitRecord) {
-	previous := startTime
+	previous := o.world.startTime()
 	if n := len(o.commits); n > 0 {
 		previous = o.commits[n-1].Time
 		if c.Round <= o.commits[n-1].Round {
@@ -346,17 +359,25 @@ func (o *oracles) keeps(key tangle.Member) bool {
 }
 
 // append gives a message its place in the log and executes it on the model.
-func (o *oracles) append(m *tangle.Message) {
+func (o *oracles) append(m *tangle.Message, t tangle.Time) {
 	at := tangle.Position(len(o.log))
 	codes, rejected := make([]string, len(m.Entries)), make([]bool, len(m.Entries))
 	for k, e := range m.Entries {
-		codes[k] = o.model.outcome(e, m.Header.Author)
+		codes[k] = o.outcome(e, did.Place{Time: t, Position: at, Index: k, By: m.Header.Author, Entry: e.Hash})
 		rejected[k] = codes[k] != ""
 		if _, ok := o.entries[e.Hash]; !ok {
 			o.entries[e.Hash] = at
 		}
 	}
 	o.log = append(o.log, logged{m.ID, codes, receipt.Leaf(at, m.ID, rejected)})
+}
+
+// outcome executes an entry on the model that knows its kind.
+func (o *oracles) outcome(e tangle.Entry, at did.Place) string {
+	if o.identities != nil && isIdentity(e.Kind) {
+		return o.identities.outcome(e, at)
+	}
+	return o.model.outcome(e, at.By)
 }
 
 // certify checks the newest certified checkpoint of a node: S14, and S12 by the state digests it quotes.
@@ -473,6 +494,7 @@ func (o *oracles) audit() {
 		i.watch.commits = 0
 		o.catchUp(i)
 		o.auditState(i)
+		o.auditIdentities(i)
 		o.auditReceipts(i)
 	}
 }

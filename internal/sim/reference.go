@@ -294,7 +294,7 @@ func (r *reference) checkCommits(slots map[tangle.Round]outcome) {
 // checkOrder computes every commit's time, messages and digest anew.
 func (r *reference) checkOrder() {
 	done := map[tangle.ID]bool{}
-	time, last, digest := startTime, tangle.Round(0), tangle.Hash{}
+	time, last, digest := r.o.world.startTime(), tangle.Round(0), tangle.Hash{}
 	for _, c := range r.o.commits {
 		leader := r.o.messages[c.Leader]
 		time = max(time, r.medianTime(leader))

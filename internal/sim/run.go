@@ -20,7 +20,8 @@ type Report struct {
 	Entries   int // that clients submitted and that became final
 	Rounds    tangle.Round
 	Events    uint64
-	Settle    time.Duration // from the heal until everything was final everywhere
+	Outcomes  map[string]int // of operations of the identity plugin, by operation and code
+	Settle    time.Duration  // from the heal until everything was final everywhere
 }
 
 // Bounds of liveness after the heal: until everything submitted is final on all correct nodes, and until a lone entry
@@ -63,6 +64,13 @@ func Draw(seed uint64, nodes int) Config {
 	return c
 }
 
+// Identities is Draw for a network that runs the identity plugin, with wallets that use it.
+func Identities(seed uint64, nodes int) Config {
+	c := Draw(seed, nodes)
+	c.Identity, c.Reference = true, false
+	return c
+}
+
 // drawBehaviour prefers twins: they find most.
 func drawBehaviour(_ Config, k int) Behaviour {
 	if all := Behaviours(); k < len(all) {
@@ -77,10 +85,17 @@ func Run(c Config) Report {
 	heal := c.Faults.Heal
 	w.unleash()
 	w.load(60 * time.Millisecond)
-	w.RunUntil(heal + 500*time.Millisecond)
+	if c.Identity {
+		w.loadIdentities(12 * time.Millisecond)
+	}
+	loaded := heal + 500*time.Millisecond
+	if c.Identity {
+		loaded += time.Second // wallets build on what they see
+	}
+	w.RunUntil(loaded)
 	w.clients.stopped = true
 	w.burst()
-	settled := w.settle(heal + 500*time.Millisecond)
+	settled := w.settle(loaded)
 	if w.violation == nil {
 		w.quiet()
 	}
@@ -97,6 +112,9 @@ func (w *World) report(settle time.Duration) Report {
 	r := Report{Violation: w.violation, Hash: w.hash, Commits: len(w.oracles.commits), Messages: len(w.oracles.log), Events: w.executed, Settle: settle}
 	for _, s := range w.clients.taken {
 		r.Entries += len(s.entries)
+	}
+	if w.oracles.identities != nil {
+		r.Outcomes = w.oracles.identities.seen
 	}
 	if n := len(w.oracles.commits); n > 0 {
 		r.Rounds = w.oracles.commits[n-1].Round

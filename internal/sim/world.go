@@ -2,6 +2,9 @@
 // reorders, clocks that lie, crashes, and members that misbehave, all drawn from one seed, and oracles that check the
 // invariants of docs/protocol.md at every commit. The same seed gives the same run, event by event.
 //
+// With Config.Identity the network runs the identity plugin too: wallets race, forge and repeat operations, and a
+// reference written separately says what each of them must do (S16).
+//
 // It calls the same node.Core.Step as production and moves the same bytes, but it has no sockets, real clock or disk, and
 // it is no benchmark: virtual time says nothing about CPU cost.
 package sim
@@ -22,6 +25,7 @@ import (
 	"weft/consensus"
 	"weft/internal/store"
 	"weft/node"
+	"weft/plugins/identity"
 	"weft/tangle"
 )
 
@@ -35,6 +39,7 @@ type Config struct {
 	Consensus genesis.Consensus
 	Tuning    node.Tuning
 	Reference bool      // compare with the slow reference at the end
+	Identity  bool      // the network runs the identity plugin too, and wallets submit operations
 	Trace     io.Writer // every event as a line; nil: none
 }
 
@@ -59,6 +64,7 @@ type World struct {
 	wires     *wires
 	oracles   *oracles
 	clients   clients
+	wallets   *wallets // nil: without the identity plugin
 	violation *Violation
 }
 
@@ -126,8 +132,19 @@ func (h *eventHeap) Pop() any {
 	return last
 }
 
-// startTime is the genesis time: the wall clock of virtual time zero.
-const startTime tangle.Time = 1_700_000_000_000
+// The genesis time: the wall clock of virtual time zero. Networks with identities begin shortly before midnight, so that
+// quotas by day and by minute see an edge.
+const (
+	startTime      tangle.Time = 1_700_000_000_000
+	beforeMidnight tangle.Time = 1_700_006_400_000 - 2000
+)
+
+func (w *World) startTime() tangle.Time {
+	if w.config.Identity {
+		return beforeMidnight
+	}
+	return startTime
+}
 
 // New makes a world and starts its nodes.
 func New(c Config) *World {
@@ -138,6 +155,9 @@ func New(c Config) *World {
 	w.codec = tangle.Codec{Network: w.network, Limits: w.genesis.Limits}
 	w.wires = newWires(w)
 	w.oracles = newOracles(w)
+	if c.Identity {
+		w.wallets = newWallets(w)
+	}
 	for _, i := range w.instances {
 		i.offset = w.config.Faults.skew(w.random)
 		i.cost = w.config.Faults.stepCost(w.random)
@@ -179,9 +199,12 @@ func (w *World) addInstance(m *member) {
 
 func (w *World) makeGenesis() *genesis.Genesis {
 	g := &genesis.Genesis{
-		Version: genesis.Version, Network: "sim", Time: startTime,
+		Version: genesis.Version, Network: "sim", Time: w.startTime(),
 		Limits: tangle.DefaultLimits(), Consensus: w.config.Consensus,
 		Plugins: []genesis.Plugin{{Name: claimsName}},
+	}
+	if w.config.Identity {
+		g.Plugins = append(g.Plugins, identityInGenesis())
 	}
 	for k, m := range w.members {
 		roles := []string{genesis.RoleIssuer}
@@ -214,9 +237,9 @@ func (w *World) clock(i *instance) tangle.Time {
 		i.shown += max(passed/2, passed-ahead)
 	}
 	if i.correct() {
-		w.latest = max(w.latest, startTime.Add(i.shown))
+		w.latest = max(w.latest, w.startTime().Add(i.shown))
 	}
-	return startTime.Add(i.shown)
+	return w.startTime().Add(i.shown)
 }
 
 // at schedules something.
@@ -250,7 +273,7 @@ func (w *World) start(i *instance) {
 	i.shown, i.readAt = w.now+i.offset, w.now
 	core, err := node.NewCore(node.CoreConfig{
 		Genesis: w.genesis, Key: i.key, Store: i.disk, Seed: w.seedOf(i), Tuning: w.config.Tuning, Twin: !i.correct(),
-		Plugins: []node.CorePlugin{{Name: claimsName, Plugin: claimsPlugin()}},
+		Plugins: w.plugins(),
 	}, w.clock(i))
 	if err != nil {
 		w.stopped(i, fmt.Errorf("start: %w", err))
@@ -261,6 +284,15 @@ func (w *World) start(i *instance) {
 	w.oracles.started(i)
 	w.wires.connect(i)
 	w.wake(i, w.now)
+}
+
+// plugins are those that every node of the network runs.
+func (w *World) plugins() []node.CorePlugin {
+	list := []node.CorePlugin{{Name: claimsName, Plugin: claimsPlugin()}}
+	if w.config.Identity {
+		list = append(list, node.CorePlugin{Name: identity.Name, Plugin: w.identityPlugin()})
+	}
+	return list
 }
 
 func (w *World) seedOf(i *instance) [32]byte {
