@@ -39,6 +39,7 @@ type apiRoute struct {
 	anyQuery  bool
 	anyAccept bool
 	anyOrigin bool // web pages of every origin may GET it
+	mayLack   bool // the body may be left out
 }
 
 // apiCall is one request on its way through a route.
@@ -241,6 +242,9 @@ func match(gives []string, one string) string {
 func (c *apiCall) readBody() error {
 	r := c.Request()
 	limit := c.route.body
+	if r.ContentLength == 0 && c.route.mayLack {
+		return nil
+	}
 	if limit == 0 {
 		if r.ContentLength != 0 {
 			return refuse("bad_parameter", "this route takes no body")

@@ -206,7 +206,7 @@ func (n *Node) newKey(t testing.TB, scopes ...string) string {
 
 func TestDocumentsMerge(t *testing.T) {
 	fragment := func(path, id, schema string) NamedPlugin {
-		return NamedPlugin{"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: [][]byte{fmt.Appendf(nil, 
+		return NamedPlugin{"extra", plugins.Plugin{HTTP: plugins.Routes{OpenAPI: [][]byte{fmt.Appendf(nil,
 			"openapi: 3.1.0\npaths:\n  %s:\n    get:\n      operationId: %s\n      responses: {'200': {description: fine}}\ncomponents:\n  schemas:\n    %s: {type: object}\n", path, id, schema)}}}}
 	}
 	doc := document(t, fragment("/api/v1/notes", "listNotes", "Note"))

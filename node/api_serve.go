@@ -110,7 +110,7 @@ func pluginRoute(r plugins.Route) (*apiRoute, error) {
 	}
 	route := &apiRoute{
 		method: r.Method, path: path, auth: authOf(r.Auth), scope: r.Scope, rate: rateClass(r.Rate), query: r.Query,
-		body: r.MaxBody, types: r.Types, gives: r.Gives, anyQuery: r.AnyQuery, anyAccept: len(r.Gives) == 0, anyOrigin: r.AnyOrigin,
+		body: r.MaxBody, types: r.Types, gives: r.Gives, anyQuery: r.AnyQuery, anyAccept: len(r.Gives) == 0, anyOrigin: r.AnyOrigin, mayLack: r.MayLack,
 	}
 	route.handle = func(c *apiCall) error { return c.lend(names, r.Serve) }
 	return route, nil

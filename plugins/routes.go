@@ -36,6 +36,7 @@ type Route struct {
 	Query    []string // parameters it knows
 	AnyQuery bool     // it reads the raw query itself
 	MaxBody  int      // bytes; 0: it takes no body
+	MayLack  bool     // the body may be left out
 	Types    []string // media types of the body; JSON if empty
 	Gives    []string // media types of the answer, for which Accept is checked; empty: Serve looks at Accept itself
 

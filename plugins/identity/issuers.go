@@ -25,7 +25,9 @@ func (x *identity) issuerRoutes() (list []plugins.Route) {
 		post("/presentations/verify", plugins.RateVerify, x.verifyPresentation)
 		lists := open(http.MethodGet, base+"/status-lists/{list}", plugins.RateRead, x.serveList)
 		lists.Query, lists.Gives = []string{"timestamp"}, nil // it looks at Accept itself: clients ask for many kinds of JSON
-		list = append(list, open(http.MethodPost, base+"/challenges", plugins.RateAnonymous, x.makeChallenge), lists)
+		challenges := withBody(open(http.MethodPost, base+"/challenges", plugins.RateAnonymous, x.makeChallenge), MaxBody)
+		challenges.MayLack = true // callers send nothing, or an empty object
+		list = append(list, challenges, lists)
 	}
 	return append(list, x.statusListRoutes()...)
 }

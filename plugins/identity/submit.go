@@ -121,8 +121,9 @@ type stateAnswer struct {
 	MessageID tangle.ID   `json:"messageId"`
 	Place     *placeView  `json:"place,omitempty"`
 	Time      string      `json:"time,omitempty"`
-	result
-	Receipt string `json:"receipt,omitempty"`
+	result                // where identity.md has it
+	Result    *result     `json:"result,omitempty"` // and where api.md has it
+	Receipt   string      `json:"receipt,omitempty"`
 }
 
 type placeView struct {
@@ -151,6 +152,7 @@ func (x *identity) view(s operationState) stateAnswer {
 		return a
 	}
 	a.result = x.resultOf(s)
+	a.Result = &result{a.DID, a.VersionID, a.List, a.Federation, a.Grant, 0}
 	a.Position = s.Position
 	return a
 }
