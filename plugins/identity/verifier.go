@@ -108,7 +108,7 @@ const presentPurpose = "present"
 func (v *verifying) trust(q vc.TrustQuestion) vc.TrustAnswer {
 	now := tangle.TimeOf(v.now)
 	a, err := trust.Evaluate(v.host.View(), trust.Question{
-		Federation: q.Federation, Attester: q.Attester, Property: q.Property, Value: q.Value, At: tangle.TimeOf(q.At), AsOf: tangle.TimeOf(q.AsOf), Now: now,
+		Federation: q.Federation, Attester: q.Attester, Property: q.Property, Value: q.Value, At: min(endOfSecond(q.At), now), AsOf: tangle.TimeOf(q.AsOf), Now: now,
 	})
 	if err != nil {
 		return vc.TrustAnswer{Detail: err.Error()}
@@ -121,6 +121,12 @@ func (v *verifying) trust(q vc.TrustQuestion) vc.TrustAnswer {
 		answer.Path = append(answer.Path, step.DID)
 	}
 	return answer
+}
+
+// endOfSecond is the last moment that a signer can mean who says a time in whole seconds: what was granted within that second
+// counts, as it does for the version of a DID document.
+func endOfSecond(t time.Time) tangle.Time {
+	return tangle.TimeOf(t.Truncate(time.Second).Add(time.Second - time.Millisecond))
 }
 
 // status reads a list of the ledger from its state, without a word to anybody; others are fetched, and judged by package vc.
