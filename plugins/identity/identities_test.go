@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"weft/plugins/identity/did"
 )
 
@@ -215,4 +217,56 @@ func TestDrafts(t *testing.T) {
 	p := o.person("anna", at("10:00:00.000"))
 	refuse(`{"op":"rotate","did":"`+p.did.String()+`"}`, "bad_value")
 	refuse(`{"op":"deactivate","did":"`+p.did.String()+`","byRecovery":true}`, "bad_value")
+}
+
+// TestIdentityAnswersFitTheDocument holds answers against what the description says of them.
+func TestIdentityAnswersFitTheDocument(t *testing.T) {
+	w := start(t, networkOptions{})
+	doc := w.document()
+	anna := w.create(0, "anna")
+	token := bearer(w.login(0, anna))
+	body, _, keys := twoOfThree(t, w)
+	var p proposalView
+	w.call(0, "POST", "/api/v1/proposals", map[string]any{"operation": body}, token...).into(201, &p)
+	var e enrolmentView
+	w.call(0, "POST", "/api/v1/devices/enrolments", map[string]any{}, token...).into(201, &e)
+	device, _ := w.device("meter", anna)
+	raw, err := did.Sign(device, keyOf("meter"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const one, resolver = "/api/v1/identities/{did}", "/1.0/identifiers/{did}"
+	draft := map[string]any{"op": "create", "params": map[string]any{"updateKeys": []string{multikeyOf(keys[0])}}}
+	for _, c := range []struct {
+		method, path, query string
+		body                any
+		status              int
+	}{
+		{"GET", resolver, "?proof=true", nil, 200}, {"GET", resolver, "?versionId=9", nil, 404}, {"POST", resolver, "", map[string]any{"noCache": true}, 200},
+		{"GET", resolver, "?x=y", nil, 501}, {"POST", resolver, "", "", 400}, {"GET", resolver, "?service=none", nil, 404},
+		{"GET", "/1.0/methods", "", nil, 200}, {"GET", "/1.0/properties", "", nil, 200}, {"GET", "/1.0/traits", "", nil, 200}, {"GET", "/1.0/testIdentifiers", "", nil, 200},
+		{"GET", "/api/v1/identities", "", nil, 200}, {"GET", one, "", nil, 200}, {"GET", one + "/document", "", nil, 200}, {"GET", one + "/history", "", nil, 200},
+		{"GET", one + "/document", "?at=x", nil, 400}, {"PATCH", one + "/profile", "", map[string]any{"username": "anna", "claims": map[string]any{"a": 1}}, 200},
+		{"GET", one, "", nil, 200}, {"POST", "/api/v1/identities/drafts", "", draft, 200}, {"POST", "/api/v1/identities/drafts", "", map[string]any{}, 422},
+		{"GET", "/api/v1/proposals/{id}", "", nil, 200}, {"POST", "/api/v1/proposals/{id}/proofs", "", map[string]any{"proof": proofOf(t, body, keys[0])}, 200},
+		{"POST", "/api/v1/devices/enrolments/{enrolment}/claim", "", map[string]any{"claim": e.Claim, "operation": json.RawMessage(raw)}, 202},
+		{"POST", "/api/v1/devices/enrolments/{enrolment}/claim", "", map[string]any{"claim": e.Claim, "operation": json.RawMessage(raw)}, 409},
+	} {
+		path := strings.NewReplacer("{did}", anna.did.String(), "{id}", p.ID, "{enrolment}", e.ID).Replace(c.path)
+		r := w.call(0, c.method, path+c.query, c.body, token...).want(c.status)
+		response := doc.Paths.Value(strings.Replace(c.path, "{enrolment}", "{id}", 1)).GetOperation(c.method).Responses.Status(c.status)
+		if response == nil {
+			t.Errorf("%s: HTTP %d is not in the document", r.name, c.status)
+			continue
+		}
+		media := response.Value.Content.Get(r.header.Get("Content-Type"))
+		var v any
+		if err := json.Unmarshal(r.body, &v); err != nil || media == nil {
+			t.Errorf("%s: %v, %s is not in the document", r.name, err, r.header.Get("Content-Type"))
+			continue
+		}
+		if err := media.Schema.Value.VisitJSON(v, openapi3.EnableJSONSchema2020()); err != nil {
+			t.Errorf("%s: %v: %.300s", r.name, err, r.body)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/internal/store"
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/plugintest"
@@ -35,19 +37,54 @@ type offline struct {
 	caughtUp func() // what CatchUp brings
 }
 
-// memory is a state or an index.
-type memory struct{ *plugintest.Local }
+// memory is a state or an index in a store.
+type memory struct {
+	store  store.Store
+	prefix byte
+}
+
+func (m memory) key(key []byte) []byte { return append([]byte{m.prefix}, key...) }
+
+func (m memory) Get(key []byte) []byte {
+	value, err := m.store.Get(m.key(key))
+	if err != nil {
+		return nil
+	}
+	return value
+}
+
+func (m memory) Scan(from, to []byte, visit func(key, value []byte) bool) {
+	end := []byte{m.prefix + 1}
+	if to != nil {
+		end = m.key(to)
+	}
+	_ = m.store.Scan(m.key(from), end, func(key, value []byte) bool { return visit(bytes.Clone(key[1:]), bytes.Clone(value)) })
+}
 
 func (m memory) Set(key, value []byte) {
-	_ = m.Write(plugins.Write{Key: key, Value: append([]byte{}, value...)})
+	var b store.Batch
+	b.Set(m.key(key), bytes.Clone(value))
+	_ = m.store.Apply(&b, false)
 }
-func (m memory) Delete(key []byte)        { _ = m.Write(plugins.Write{Key: key}) }
+
+func (m memory) Delete(key []byte) {
+	var b store.Batch
+	b.Delete(m.key(key))
+	_ = m.store.Apply(&b, false)
+}
+
 func (m memory) Peek(string) plugins.View { return nil }
 
+// openOffline opens the plugin over memory.
 func openOffline(t testing.TB, settings string) *offline {
 	t.Helper()
+	return openOfflineOn(t, settings, store.NewMemory())
+}
+
+func openOfflineOn(t testing.TB, settings string, s store.Store) *offline {
+	t.Helper()
 	o := &offline{
-		t: t, id: tangle.ID(sha256.Sum256([]byte("offline"))), state: memory{plugintest.NewLocal()}, index: memory{plugintest.NewLocal()},
+		t: t, id: tangle.ID(sha256.Sum256([]byte("offline"))), state: memory{s, 's'}, index: memory{s, 'i'},
 		local: plugintest.NewLocal(), clock: &testClock{}, caughtUp: func() {},
 	}
 	h := plugins.Host{

@@ -239,7 +239,7 @@ func (p *profiles) change(w http.ResponseWriter, r *http.Request) error {
 	if next.Created.IsZero() {
 		next.Created = p.now()
 	}
-	if err := p.readChange(r, &next); err != nil {
+	if err := p.readChange(r, id, &next); err != nil {
 		return err
 	}
 	if err := p.write(id, old, next); err != nil {
@@ -282,7 +282,7 @@ func firstOf(errs ...error) error {
 }
 
 // readChange reads the body over a profile.
-func (p *profiles) readChange(r *http.Request, next *profile) error {
+func (p *profiles) readChange(r *http.Request, id string, next *profile) error {
 	body := profileBody{next.Username, next.Type, next.Claims, next.Hidden}
 	if err := readInto(r, &body); err != nil {
 		return err
@@ -297,7 +297,7 @@ func (p *profiles) readChange(r *http.Request, next *profile) error {
 	if len(next.Type) > MaxProfileType {
 		return plugins.Reject("bad_value", "type: at most %d bytes", MaxProfileType)
 	}
-	return p.checkClaims(next.Type, next.Claims)
+	return p.checkClaims(id, next.Type, next.Claims)
 }
 
 // checkUsername wants a name that looks like no other: letters, digits, dot, dash and underscore of ASCII.
@@ -313,8 +313,8 @@ func checkUsername(name string) error {
 	return nil
 }
 
-// checkClaims holds claims against the JSON schema of the type, if there is a template of that name.
-func (p *profiles) checkClaims(kind string, claims json.RawMessage) error {
+// checkClaims holds claims against the JSON schema of the type, if there is one. Claims say nothing of an id.
+func (p *profiles) checkClaims(id, kind string, claims json.RawMessage) error {
 	if claims == nil {
 		return nil
 	}
@@ -326,6 +326,7 @@ func (p *profiles) checkClaims(kind string, claims json.RawMessage) error {
 	if err != nil || !known {
 		return err
 	}
+	o["id"] = id // as a credential has it
 	if err := vc.ValidateSchema("urn:weft:template:"+kind, schema, o); err != nil {
 		return plugins.Reject("bad_value", "claims: %s", detailOf(err))
 	}
@@ -381,22 +382,28 @@ func (p *profiles) erase(w http.ResponseWriter, r *http.Request) error {
 	return none(w)
 }
 
-// claimSchema is the JSON schema of a type: that of the newest template of this name, if there is one with a schema.
-func (x *identity) claimSchema(kind string) (schema json.RawMessage, known bool, err error) {
-	if kind == "" {
+// claimSchema is what the template that a type names asks of the subject of its credentials: claims are what such a
+// credential would say. A type without a template takes any claims.
+func (x *identity) claimSchema(kind string) (schema []byte, known bool, err error) {
+	t, err := x.template(kind, 0)
+	if r := plugins.Rejected(err); r != nil && r.Code == "not_found" {
 		return nil, false, nil
 	}
-	newest := 0
-	x.records.each(sortTemplate, "", "", func(_ string, rec record) bool {
-		var t struct {
-			Name    string          `json:"name"`
-			Version int             `json:"version"`
-			Schema  json.RawMessage `json:"schema"`
-		}
-		if json.Unmarshal(rec.Value, &t) == nil && t.Name == kind && t.Version > newest && t.Schema != nil {
-			schema, known, newest = t.Schema, true, t.Version
-		}
-		return true
-	})
-	return schema, known, nil
+	if err != nil {
+		return nil, false, err
+	}
+	whole, err := did.DecodeObject(t.Schema, did.JSONLimits{})
+	if err != nil {
+		return nil, false, err
+	}
+	members, _ := whole["properties"].(did.Object)
+	subject, known := members["credentialSubject"].(did.Object)
+	if !known {
+		return nil, false, nil
+	}
+	if whole["$defs"] != nil {
+		subject["$defs"] = whole["$defs"]
+	}
+	schema, err = json.Marshal(subject)
+	return schema, true, err
 }

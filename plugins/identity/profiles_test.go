@@ -187,20 +187,21 @@ func TestIdentityList(t *testing.T) {
 func TestClaimsFitTheirSchema(t *testing.T) {
 	o := openOffline(t, "")
 	r := &records{local: o.local, now: o.clock.now}
-	schema := `{"type":"object","required":["serial"],"properties":{"serial":{"type":"string"}},"additionalProperties":false}`
+	schema := `{"properties":{"credentialSubject":{"$ref":"#/$defs/s"}},"$defs":{"s":{"type":"object","required":["serial"],
+		"properties":{"id":{"type":"string"},"serial":{"type":"string"}},"additionalProperties":false}}}`
 	for version := range 2 {
-		template := map[string]any{"name": "meter", "version": version + 1, "schema": json.RawMessage([]string{`{"type":"object"}`, schema}[version])}
-		if err := r.put(sortTemplate, fmt.Sprint("meter ", version), "", o.clock.now().AddDate(1, 0, 0), template); err != nil {
+		made := template{Name: "meter", Version: version + 1, Schema: json.RawMessage([]string{`{"type":"object"}`, schema}[version])}
+		if err := r.put(sortTemplate, templateID("meter", version+1), "", o.clock.now().AddDate(1, 0, 0), made); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p := &profiles{identity: &identity{records: r}}
 	for claims, fits := range map[string]bool{`{"serial":"x"}`: true, `{}`: false, `{"serial":7}`: false, `{"serial":"x","more":1}`: false} {
-		if err := p.checkClaims("meter", json.RawMessage(claims)); (err == nil) != fits {
+		if err := p.checkClaims("did:key:x", "meter", json.RawMessage(claims)); (err == nil) != fits {
 			t.Errorf("%s: %v", claims, err)
 		}
 	}
-	if err := p.checkClaims("other", json.RawMessage(`{"free":true}`)); err != nil {
+	if err := p.checkClaims("did:key:x", "other", json.RawMessage(`{"free":true}`)); err != nil {
 		t.Error(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"weft/internal/store"
 	"weft/plugins"
 	"weft/plugins/identity/did"
 )
@@ -572,9 +573,14 @@ func TestNothingIsFetchedInside(t *testing.T) {
 	}
 }
 
-// BenchmarkResolve resolves 10,000 DIDs over HTTP, in no order.
+// BenchmarkResolve resolves 10,000 DIDs of a store on disk over HTTP, in no order.
 func BenchmarkResolve(b *testing.B) {
-	o := openOffline(b, "")
+	disk, err := store.OpenBadger(store.BadgerConfig{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer disk.Close()
+	o := openOfflineOn(b, "", disk)
 	var paths []string
 	for i := range 10_000 {
 		p := o.person(fmt.Sprint("person ", i), at("10:00:00.000").Add(time.Duration(i)*time.Millisecond))
