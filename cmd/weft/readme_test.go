@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 // TestReadmeCommands runs what README.md tells a newcomer to type, line by line, on a network of its own. Lines for make
 // are not run, only looked up.
 func TestReadmeCommands(t *testing.T) {
-	commands := readmeCommands(t)
+	commands := shellBlocks(t, "../../README.md")
 	makefile := readFile(t, "../../Makefile")
 	var session []string
 	background := ""
@@ -37,6 +38,36 @@ func TestReadmeCommands(t *testing.T) {
 			session = append(session, line)
 		}
 	}
+	out := runBesideNetwork(t, background, strings.Join(session, "\n"))
+	wantText(t, out, `"status":"final"`, "accepted", "signed by", "continues", "[audit] a line of a log")
+}
+
+// TestIdentityCommands runs what docs/identity.md shows.
+func TestIdentityCommands(t *testing.T) {
+	out := runBesideNetwork(t, "bin/weft testnet --dir net", shellBlocks(t, "../../docs/identity.md"))
+	wantText(t, out, `"id":"did:weft:`, `"verified":true`, `"status":"final"`, `"versionId":"2-`)
+}
+
+// TestWalkthrough runs the age check in curl.
+func TestWalkthrough(t *testing.T) {
+	out := runBesideNetwork(t, "bin/weft testnet --dir net", readFile(t, "../../examples/eshop/walkthrough.sh"))
+	var got []string
+	for line := range strings.Lines(out) {
+		if status, found := strings.CutPrefix(strings.TrimSpace(line), "HTTP "); found {
+			got = append(got, strings.TrimSpace(status))
+		}
+	}
+	want := []string{
+		"200", `400 "code":"nonce_mismatch"`, `400 "code":"claim_mismatch"`, `400 "code":"bad_signature"`, `400 "code":"revoked"`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q\n%s", got, want, out)
+	}
+}
+
+// runBesideNetwork runs a script beside a network that a command starts, and returns all it printed.
+func runBesideNetwork(t *testing.T, background, script string) string {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: -short, and this starts a network of four")
 	}
@@ -47,16 +78,16 @@ func TestReadmeCommands(t *testing.T) {
 	}
 	dir, ports := readmeFolder(t)
 	startReadmeNetwork(t, dir, background)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-eux", "-c", ports.Replace(strings.Join(session, "\n")))
+	cmd := exec.CommandContext(ctx, "sh", "-eu", "-c", ports.Replace(script))
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "WEFT_DIR=", "WEFT_TOKEN_FILE=", ports.Replace("WEFT_API=http://127.0.0.1:8080"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wantText(t, string(out), `"status":"final"`, "accepted", "signed by", "continues", "[audit] a line of a log")
+	return string(out)
 }
 
 // TestReadmeLinks sees that what README.md names is there.
@@ -72,11 +103,11 @@ func TestReadmeLinks(t *testing.T) {
 	}
 }
 
-// readmeCommands are the lines of all blocks of shell.
-func readmeCommands(t *testing.T) string {
+// shellBlocks are the lines of all blocks of shell in a page.
+func shellBlocks(t *testing.T, page string) string {
 	t.Helper()
 	var b strings.Builder
-	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "../../README.md"), -1) {
+	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(readFile(t, page), -1) {
 		b.WriteString(block[1])
 	}
 	return b.String()
