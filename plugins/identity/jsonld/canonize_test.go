@@ -463,6 +463,23 @@ func TestCanonizeRefuses(t *testing.T) {
 	checkCode(t, err, "context_not_installed", "no contexts")
 }
 
+// TestContextFileInside: a context file where its content belongs counts as its content, and nothing escapes the screen there.
+func TestContextFileInside(t *testing.T) {
+	c := allContexts(t)
+	const document = `{"@context":["https://www.w3.org/ns/credentials/v2",%s],"id":"urn:a","x":"y"}`
+	plain := canonize(t, c, fmt.Sprintf(document, `{"x":"urn:x"}`))
+	if wrapped := canonize(t, c, fmt.Sprintf(document, `{"@context":{"x":"urn:x"}}`)); wrapped != plain {
+		t.Errorf("got\n%s\nwant\n%s", wrapped, plain)
+	}
+	for _, context := range []string{
+		`{"@context":{"x":"urn:x"},"y":"urn:y"}`, `{"@context":[{"x":"urn:x"}]}`, `{"@context":"https://www.w3.org/ns/credentials/v2"}`,
+		`{"@context":{"@context":{"x":"urn:x"}}}`, `{"@context":{"@base":"https://x.example/","x":"urn:x"}}`, `{"@context":{"name":"urn:x","x":"urn:x"}}`,
+	} {
+		_, err := c.Canonize(object(t, fmt.Sprintf(document, context)))
+		checkCode(t, err, "bad_value", context)
+	}
+}
+
 func manyTerms(n int) string {
 	var terms []string
 	for i := range n {

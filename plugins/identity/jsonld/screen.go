@@ -193,7 +193,7 @@ func (s *screen) context(v any, depth int) (any, error) {
 		}
 		return list, nil
 	case map[string]any:
-		return s.definition(v, depth)
+		return s.definition(unwrapped(v), depth)
 	}
 	return nil, plugins.Reject("bad_value", "a context is neither URL nor object")
 }
@@ -208,6 +208,15 @@ func (s *screen) reference(url string) error {
 	}
 	s.jsonTerms = append(s.jsonTerms, installed.jsonTerms...)
 	return s.spend(len(url) + 3)
+}
+
+// unwrapped is the context inside an object that has nothing else: a whole context file written where its content belongs.
+// The standard has no word for it, the processors that credentials are signed with take it.
+func unwrapped(context map[string]any) map[string]any {
+	if inner, ok := context["@context"].(map[string]any); ok && len(context) == 1 {
+		return inner
+	}
+	return context
 }
 
 // definition screens a context definition (JSON-LD 1.1, 9.15).

@@ -128,7 +128,7 @@ func (m *model) contexts() {
 		return
 	}
 	m.v1 = items[0] == ContextV1
-	protected := protectedTerms()
+	protected := protectedTerms(m.v1)
 	for _, item := range items[1:] {
 		switch item := item.(type) {
 		case string:
@@ -136,23 +136,42 @@ func (m *model) contexts() {
 				m.refuse("@context holds %q, which is not a URL", item)
 			}
 		case did.Object:
-			m.inlineContext(item, protected)
+			context, ok := inlined(item)
+			if !ok {
+				m.refuse("@context holds an object with more than an @context in it")
+			}
+			m.inlineContext(context, protected)
 		default:
 			m.refuse("@context holds something else than URLs and objects")
 		}
 	}
 }
 
-// protectedTerms are those that the v2 context protects at its top level; the two types suffice for v1.
-func protectedTerms() map[string]string {
+// protectedTerms are those that the base context protects at its top level. The context of version 1.1 knows neither name nor
+// description, so its credentials define them as they like.
+func protectedTerms(v1 bool) map[string]string {
 	terms := []string{"id", "type", "description", "digestMultibase", "digestSRI", "mediaType", "name", typeCredential, typeEnvelopedCredential,
 		typePresentation, typeEnvelopedPresentation, "JsonSchemaCredential", typeSchema, typeListCredential, typeList, typeStatusEntry, typeProof,
 		"...", "_sd", "_sd_alg", "aud", "cnf", "exp", "iat", "iss", "jku", "kid", "nbf", "sub", "x5u"}
+	if v1 {
+		terms = []string{"id", "type", "proof", typeCredential, typePresentation}
+	}
 	protected := make(map[string]string, len(terms))
 	for _, term := range terms {
 		protected[term] = "" // no definition equals it
 	}
 	return protected
+}
+
+// inlined is the context that an inline item stands for: itself, or the one it wraps and nothing else, as if it were a file.
+func inlined(item did.Object) (context did.Object, ok bool) {
+	wrapped, given := item["@context"]
+	if !given {
+		return item, true
+	}
+	context, ok = wrapped.(did.Object)
+	_, again := context["@context"]
+	return context, ok && !again && len(item) == 1
 }
 
 func (m *model) inlineContext(context did.Object, protected map[string]string) {
@@ -179,7 +198,7 @@ func (m *model) typeDefined(name string) {
 	if isURL(name) {
 		return
 	}
-	if _, base := protectedTerms()[name]; base {
+	if _, base := protectedTerms(m.v1)[name]; base {
 		return
 	}
 	defined := m.v1
@@ -190,6 +209,7 @@ func (m *model) typeDefined(name string) {
 			defined = true
 			continue
 		}
+		context, _ = inlined(context)
 		if vocabulary, given := context["@vocab"]; given {
 			defined = isURL(textOf(vocabulary))
 		}

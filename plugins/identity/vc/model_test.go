@@ -78,6 +78,14 @@ func TestCredentialModel(t *testing.T) {
 		{"proof without type", did.Object{"proof": did.Object{"proofValue": "z"}}, false},
 		{"proofs empty", did.Object{"proof": []any{}}, false},
 		{"1.1", did.Object{"@context": []any{ContextV1}, "issuanceDate": "2026-01-01T00:00:00Z"}, true},
+		{"1.1 with a context file inside", did.Object{"@context": []any{ContextV1, wrap(did.Object{"name": "https://a.example/name"})}, "issuanceDate": "2026-01-01T00:00:00Z"}, true},
+		{"1.1 with a protected term again", did.Object{"@context": []any{ContextV1, wrap(did.Object{"proof": "https://a.example/proof"})}, "issuanceDate": "2026-01-01T00:00:00Z"}, false},
+		{"a context file inside", did.Object{"@context": []any{ContextV2, wrap(did.Object{"x": "https://a.example/x"})}, "type": []any{typeCredential}}, true},
+		{"a context file inside that defines a protected term", did.Object{"@context": []any{ContextV2, wrap(did.Object{"name": "https://a.example/x"})}}, false},
+		{"a context file inside that defines the type", did.Object{"@context": []any{ContextV2, wrap(did.Object{"T": "https://a.example/T"})}, "type": []any{typeCredential, "T"}}, true},
+		{"a context file inside and more", did.Object{"@context": []any{ContextV2, with(wrap(did.Object{}), did.Object{"name": "https://a.example/x"})}}, false},
+		{"a list inside", did.Object{"@context": []any{ContextV2, did.Object{"@context": []any{}}}}, false},
+		{"a context file inside another", did.Object{"@context": []any{ContextV2, wrap(wrap(did.Object{}))}}, false},
 		{"1.1 without a date", did.Object{"@context": []any{ContextV1}}, false},
 	} {
 		doc := plain(with(credentialOf("did:example:issuer", "did:example:subject"), test.members))
@@ -90,6 +98,9 @@ func TestCredentialModel(t *testing.T) {
 		}
 	}
 }
+
+// wrap makes a context file of a context, as some put it into a credential.
+func wrap(context did.Object) did.Object { return did.Object{"@context": context} }
 
 // nullValue stands for a JSON null where nil would take the member away.
 type nullValue struct{}

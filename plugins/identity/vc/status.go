@@ -95,9 +95,11 @@ func DecodeList(text string) (Bitstring, error) {
 	return b, nil
 }
 
-// StatusEntry is a credential's entry in credentialStatus, one for each purpose.
+// StatusEntry is a credential's entry in credentialStatus, one for each purpose. Its id is the list's URL with the index as
+// fragment: the entry's own, as the standard wants, not the list's.
 func StatusEntry(list, purpose string, index uint64) did.Object {
-	return did.Object{"type": typeStatusEntry, "statusPurpose": purpose, "statusListIndex": strconv.FormatUint(index, 10), "statusListCredential": list}
+	number := strconv.FormatUint(index, 10)
+	return did.Object{"id": list + "#" + number, "type": typeStatusEntry, "statusPurpose": purpose, "statusListIndex": number, "statusListCredential": list}
 }
 
 // ListOptions describe a status list credential.
