@@ -119,6 +119,7 @@ func commands(s *shell) []*cobra.Command {
 		newTrustCommand(s),
 		newLoginCommand(s),
 		newIssuerCommand(s),
+		newContextsCommand(s),
 		newConformanceCommand(s),
 		newBenchCommand(s),
 		newVersionCommand(s),

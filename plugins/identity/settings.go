@@ -157,6 +157,15 @@ func (one Issuer) validate(path string, f *strict.Faults) {
 // ContextDir is where a node's data folder has the JSON-LD contexts: one file each, whatever its name.
 const ContextDir = "contexts"
 
+// KnownContexts accepts the contexts that a node with this section of node.json would; none is installed.
+func KnownContexts(section json.RawMessage) (*jsonld.Contexts, error) {
+	s, err := parseSettings(section)
+	if err != nil {
+		return nil, err
+	}
+	return openContexts("", s.Contexts)
+}
+
 // openContexts loads the contexts of the data folder. What is pinned by nobody is refused: a context decides what signed
 // words mean.
 func openContexts(dir string, pins []ContextPin) (*jsonld.Contexts, error) {
