@@ -39,7 +39,7 @@ func (x *identity) profileRoutes() []plugins.Route {
 	p := &profiles{identity: x}
 	scope := plugins.ScopeIdentitiesRead
 	return []plugins.Route{
-		token(http.MethodGet, "/identities", scope, x.listIdentities, pageQuery("type", "q", "createdAfter")...),
+		token(http.MethodGet, "/identities", scope, x.listIdentities, pageQuery("type", "q", "createdAfter", "key")...),
 		token(http.MethodGet, "/identities/{did}", scope, x.readIdentity),
 		token(http.MethodPatch, "/identities/{did}/profile", scope, p.change),
 		token(http.MethodDelete, "/identities/{did}/profile", scope, p.erase),
@@ -128,8 +128,31 @@ const (
 	listProfile = 'p'
 )
 
+// listHolders is GET /api/v1/identities?key=: the DIDs whose documents have or had a key, which is what an operator asks
+// who hears that it was stolen.
+func (x *identity) listHolders(w http.ResponseWriter, r *http.Request, key string) error {
+	if _, err := did.ParseMultikey(key); err != nil {
+		return plugins.Reject("bad_parameter", "key: want a multikey")
+	}
+	items := []identityView{}
+	for _, scid := range holders(x.host.IndexView(), key, MaxPage) {
+		v, visible, found, err := x.viewOf(plugins.CallerOf(r.Context()), "did:"+did.MethodName+":"+x.label()+":"+scid)
+		if err != nil {
+			return err
+		}
+		if visible && found {
+			items = append(items, v)
+		}
+	}
+	noStore(w)
+	return answer(w, http.StatusOK, listAnswer[identityView]{Items: items})
+}
+
 // listIdentities is GET /api/v1/identities.
 func (x *identity) listIdentities(w http.ResponseWriter, r *http.Request) error {
+	if key := r.URL.Query().Get("key"); key != "" {
+		return x.listHolders(w, r, key)
+	}
 	q, err := readListQuery(r)
 	if err != nil {
 		return err

@@ -205,3 +205,21 @@ func TestClaimsFitTheirSchema(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWhoHasAKey asks for DIDs by a key, also one that was taken out of the document since.
+func TestWhoHasAKey(t *testing.T) {
+	w := start(t, networkOptions{})
+	anna := w.create(0, "anna")
+	old := multikeyOf(anna.key)
+	w.update(0, anna, content(anna.update, keyOf("anna's new key"))).want(200)
+	anna.key = keyOf("anna's new key")
+	token := w.login(0, anna)
+	for key, want := range map[string]int{old: 1, multikeyOf(anna.key): 1, multikeyOf(keyOf("nobody's")): 0} {
+		var list listAnswer[identityView]
+		w.call(0, "GET", "/api/v1/identities?key="+key, nil, bearer(token)...).into(200, &list)
+		if len(list.Items) != want || want == 1 && list.Items[0].DID != anna.did.String() {
+			t.Errorf("%s: %+v", key, list.Items)
+		}
+	}
+	w.call(0, "GET", "/api/v1/identities?key=x", nil, bearer(token)...).refused(400, "bad_parameter")
+}
