@@ -99,6 +99,7 @@ type api struct {
 	keys     *keyring
 	rates    *rateTable
 	replays  *replays
+	answers  *answers
 	cursors  apiSecret
 	document apiDocument
 	codes    map[string]int // HTTP statuses of plugins' codes
@@ -131,7 +132,7 @@ const (
 
 // newAPI prepares everything that can fail and opens the listeners; Run serves them, Close gives up before Run.
 func newAPI(p apiParts) (*api, error) {
-	a := &api{apiParts: p, rates: newRateTable(p.Config.Limits), opened: time.Now()}
+	a := &api{apiParts: p, rates: newRateTable(p.Config.Limits), opened: time.Now(), answers: newAnswers()}
 	a.closing, a.close = context.WithCancel(context.Background())
 	var err error
 	if a.keys, err = openKeyring(p.Store); err != nil {

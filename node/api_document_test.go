@@ -273,6 +273,48 @@ func TestPluginRoutes(t *testing.T) {
 	}
 }
 
+// TestPluginAnswersOnce sends the same POST twice under one key: it has one effect.
+func TestPluginAnswersOnce(t *testing.T) {
+	count := 0
+	add := plugins.Route{
+		Method: "POST", Path: "/api/v1/count", Auth: plugins.AuthToken, Scope: plugins.ScopeIdentitiesRead, MaxBody: 10,
+		Serve: func(w http.ResponseWriter, r *http.Request) error {
+			if body, _ := io.ReadAll(r.Body); string(body) == "[]" {
+				return plugins.Reject("bad_value", "")
+			}
+			count++
+			w.Header().Set("Location", "/here")
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprint(w, count)
+			return nil
+		},
+	}
+	n := runNode(t, apiConfig(), plugins.Maker{Name: "count", Open: func(plugins.Host) (plugins.Plugin, error) {
+		return plugins.Plugin{HTTP: plugins.Routes{List: []plugins.Route{add}}}, nil
+	}})
+	access := n.newKey(t, plugins.ScopeIdentitiesRead)
+	post := func(body, key string) reply {
+		return n.call("POST", "/api/v1/count", body, "X-API-Key", access, "Idempotency-Key", key)
+	}
+	first, again := post("{}", "the-first-one"), post("{}", "the-first-one")
+	if first.status != 201 || again.status != 201 || string(again.body) != "1" || again.header.Get("Idempotency-Replayed") != "true" || again.header.Get("Location") != "/here" {
+		t.Errorf("HTTP %d %s, then %d %s %v", first.status, first.body, again.status, again.body, again.header)
+	}
+	if r := post("{ }", "the-first-one"); r.code(t) != "idempotency_mismatch" {
+		t.Errorf("another body: HTTP %d", r.status)
+	}
+	if r := post("{}", "another-one"); string(r.body) != "2" {
+		t.Errorf("another key: HTTP %d %s", r.status, r.body)
+	}
+	post("[]", "one-that-fails")
+	if r := post("{}", "one-that-fails"); r.status != 201 {
+		t.Errorf("after a refusal: HTTP %d", r.status)
+	}
+	if r := post("{}", "short"); r.code(t) != "bad_parameter" {
+		t.Errorf("a bad key: HTTP %d", r.status)
+	}
+}
+
 func TestPluginRoutesThatStopTheStart(t *testing.T) {
 	serve := func(http.ResponseWriter, *http.Request) error { return nil }
 	for name, list := range map[string][]plugins.Route{

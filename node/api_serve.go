@@ -164,5 +164,5 @@ func (c *apiCall) lend(names []string, serve func(http.ResponseWriter, *http.Req
 	r.Body = io.NopCloser(bytes.NewReader(c.body))
 	r.ContentLength = int64(len(c.body))
 	c.stamp(c.Response().Header())
-	return serve(c.Response(), r)
+	return c.once(r, serve)
 }
