@@ -59,6 +59,7 @@ names a folder that has them.`,
 	f.StringVar(&r.listen, "listen", "127.0.0.1:8443", "host:port of its API, on loopback")
 	f.StringVar(&r.contexts, "contexts", "", "folder with JSON-LD context files")
 	f.StringVar(&r.clock, "clock", "", "time at which credentials are judged, RFC 3339; default: now. It goes on from there")
+	c.AddCommand(newJOSESuiteCommands(r)...)
 	return c
 }
 
@@ -429,6 +430,7 @@ func (r *conformance) manifest() map[string]any {
 	supports := map[string]any{"vc": []string{"1.1", "2.0"}}
 	return map[string]any{
 		"name": "Weft", "implementation": "Weft", "dids": r.subject, "certificate": r.certificate(), "contexts": r.contexts != "",
+		"jose-cose": map[string]any{"features": map[string]bool{"credential_jose": true, "presentation_jose": true}},
 		"issuers": []suiteEndpoint{
 			{ID: r.issuer, Endpoint: base + "/credentials/issue", Supports: supports, Options: map[string]any{}, Tags: []string{"vc2.0", "vc-api", "eddsa-rdfc-2022", "Ed25519", "EDDSA"}},
 			{ID: r.issuer, Endpoint: base + "/issuers/jcs/credentials/issue", Supports: supports, Options: map[string]any{}, Tags: []string{"eddsa-jcs-2022"}},

@@ -128,8 +128,9 @@ func TestSignJWTRefuses(t *testing.T) {
 	issuer := newParty(1)
 	claims := credentialOf(issuer.did, "urn:x:1")
 	for name, make := range map[string]func() (string, error){
-		"relative kid": func() (string, error) { return SignJWT(TypeCredentialJWT, "#key-1", claims, issuer.sign, "EdDSA") },
-		"none":         func() (string, error) { return SignJWT(TypeCredentialJWT, issuer.method, claims, issuer.sign, "none") },
+		"relative kid":     func() (string, error) { return SignJWT(TypeCredentialJWT, "#key-1", claims, issuer.sign, "EdDSA") },
+		"kid of no method": func() (string, error) { return SignJWT(TypeCredentialJWT, issuer.did, claims, issuer.sign, "EdDSA") },
+		"none":             func() (string, error) { return SignJWT(TypeCredentialJWT, issuer.method, claims, issuer.sign, "none") },
 		"vc claim": func() (string, error) {
 			return SignJWT(TypeCredentialJWT, issuer.method, with(claims, did.Object{"vc": "x"}), issuer.sign, "EdDSA")
 		},
