@@ -2,12 +2,14 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"weft/tangle"
 )
@@ -16,9 +18,15 @@ import (
 // the profiles, which 'go tool pprof' reads.
 func operations(t *testing.T) map[string]*regexp.Regexp {
 	t.Helper()
-	text, err := os.ReadFile("../node/openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, page := range []string{
+		"../node/openapi.yaml", "../plugins/identity/openapi.yaml", "../plugins/identity/openapi_identities.yaml", "../plugins/identity/openapi_credentials.yaml",
+	} {
+		part, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, part...), '\n')
 	}
 	ops := map[string]*regexp.Regexp{}
 	path := ""
@@ -28,7 +36,7 @@ func operations(t *testing.T) map[string]*regexp.Regexp {
 			path = m[1]
 		}
 		m := regexp.MustCompile(`^    (get|post|put|patch|delete):\s*$`).FindStringSubmatch(line)
-		if m == nil || path == "" || strings.HasPrefix(path, "/docs") || strings.HasPrefix(path, "/debug") {
+		if m == nil || path == "" || slices.ContainsFunc(others(), func(p string) bool { return strings.HasPrefix(m[1]+path, p) }) {
 			continue
 		}
 		name := strings.ToUpper(m[1]) + " " + path
@@ -41,10 +49,15 @@ func operations(t *testing.T) map[string]*regexp.Regexp {
 	return ops
 }
 
+// others are operations that people and other programs use: pages, profiles, what resolvers ask each other.
+func others() []string {
+	return []string{"get/docs", "get/debug", "get/1.0/methods", "get/1.0/properties", "get/1.0/traits", "get/1.0/testIdentifiers", "post/1.0/identifiers"}
+}
+
 // TestEveryOperationHasAMethod holds the client against the API's description, both ways.
 func TestEveryOperationHasAMethod(t *testing.T) {
 	ops := operations(t)
-	if len(ops) < 30 {
+	if len(ops) < 90 {
 		t.Fatalf("%d operations found in the description", len(ops))
 	}
 	var asked []string
@@ -56,6 +69,7 @@ func TestEveryOperationHasAMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	callEverything(t, node)
+	callIdentity(t, node)
 	for name, pattern := range ops {
 		if !slices.ContainsFunc(asked, pattern.MatchString) {
 			t.Errorf("no method asks %s", name)
@@ -119,4 +133,82 @@ func callEverything(t *testing.T, node *Client) {
 	short, cancel := context.WithCancel(ctx)
 	defer cancel()
 	_ = node.Follow(short, FollowFilter{}, func(FinalEntry) error { return nil }, func(error) { cancel() })
+}
+
+// callIdentity calls everything of the identity plugin.
+func callIdentity(t *testing.T, node *Client) {
+	t.Helper()
+	ctx := t.Context()
+	check := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, operation := range []string{
+		`{"type":"weft/op/1","op":"create"}`, `{"type":"weft/op/1","op":"update","did":"d"}`, `{"type":"weft/op/1","op":"recover","did":"d"}`,
+		`{"type":"weft/op/1","op":"deactivate","did":"d"}`, `{"type":"weft/status/1","op":"create"}`, `{"type":"weft/status/1","op":"set","list":"l"}`,
+		`{"type":"weft/status/1","op":"anchor"}`, `{"type":"weft/status/1","op":"spend"}`, `{"type":"weft/trust/1","op":"federation.create"}`,
+		`{"type":"weft/trust/1","op":"grant","federation":"f"}`, `{"type":"weft/trust/1","op":"revoke","grant":"g"}`,
+		`{"type":"weft/trust/1","op":"root.add","federation":"f"}`, `{"type":"weft/trust/1","op":"property.add","federation":"f"}`,
+	} {
+		check(node.SubmitOperation(ctx, []byte(operation), OperationOptions{}))
+	}
+	check(node.OperationState(ctx, "h"))
+	check(node.Resolve(ctx, "did:key:z", ResolveOptions{}))
+	check(node.Dereference(ctx, "did:key:z#z"))
+	check(node.History(ctx, "d", Page{}))
+	check(node.IdentityDocument(ctx, "d", "1-h", time.Time{}))
+	check(node.IdentityLog(ctx, "d", true))
+	check(node.DraftIdentity(ctx, map[string]any{}))
+	check(node.Propose(ctx, json.RawMessage("{}")))
+	check(node.Proposal(ctx, "p"))
+	check(node.AddProof(ctx, "p", json.RawMessage("{}")))
+	check(node.Identities(ctx, IdentityFilter{}, Page{}))
+	check(node.Identity(ctx, "d"))
+	check(node.PatchProfile(ctx, "d", Profile{}))
+	check(nil, node.DeleteProfile(ctx, "d"))
+	check(node.EnrolDevice(ctx, "d"))
+	check(node.ClaimDevice(ctx, "e", "c", json.RawMessage("{}"), OperationOptions{}))
+	check(node.StatusList(ctx, "l", time.Time{}))
+	check(nil, node.PutSignedStatusList(ctx, "l", json.RawMessage("{}")))
+	check(node.DraftCredential(ctx, CredentialIntent{}))
+	check(node.RecordCredential(ctx, "d", json.RawMessage("{}"), false, nil))
+	check(node.Credentials(ctx, CredentialFilter{}, Page{}))
+	check(node.CredentialStatus(ctx, "c"))
+	check(node.Custody(ctx, "c"))
+	check(nil, node.EraseCustody(ctx, "c"))
+	for _, verb := range []string{"revoke", "suspend", "reinstate"} {
+		check(node.ChangeCredential(ctx, "c", verb, []byte("{}"), OperationOptions{}))
+	}
+	check(node.Templates(ctx, Page{}))
+	check(node.Template(ctx, "t"))
+	check(node.AddTemplate(ctx, Template{Name: "t"}))
+	check(node.PutTemplate(ctx, Template{Name: "t"}))
+	check(node.RequestPresentation(ctx, PresentationRequest{}))
+	check(node.PresentationRequest(ctx, "r"))
+	check(nil, node.RespondPresentation(ctx, "r", json.RawMessage("{}")))
+	check(node.PresentationResult(ctx, "r"))
+	for _, name := range []string{"", "bank"} {
+		issuer := node.Issuer(name)
+		check(issuer.Issue(ctx, json.RawMessage("{}"), IssueOptions{}))
+		check(issuer.Verify(ctx, json.RawMessage("{}"), VerifyOptions{}))
+		check(issuer.VerifyPresentation(ctx, json.RawMessage("{}"), VerifyOptions{}))
+		check(nil, issuer.SetStatus(ctx, "c", "revocation", true))
+		check(issuer.Challenge(ctx))
+		check(issuer.SignedStatusList(ctx, "l", time.Time{}))
+	}
+	check(node.Federations(ctx, Page{}))
+	check(node.Federation(ctx, "f"))
+	check(node.TrustGraph(ctx, "f", Page{}))
+	check(node.Grant(ctx, "g"))
+	check(node.EvaluateTrust(ctx, TrustQuestion{}))
+	check(node.TrustRoots(ctx))
+	check(node.SetTrustRoots(ctx, TrustRoots{}))
+	challenge, err := node.LoginChallenge(ctx, "did:key:z", "")
+	check(challenge, err)
+	check(node.LoginWithPresentation(ctx, challenge, json.RawMessage("{}")))
+	check(node.Introspect(ctx, "token"))
+	check(nil, node.WithToken("token").Logout(ctx))
+	check(node.TokenKeys(ctx))
 }

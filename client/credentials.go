@@ -133,9 +133,9 @@ func (i Issuer) Challenge(ctx context.Context) (string, error) {
 	return answer.Challenge, err
 }
 
-// SignedStatusList fetches the signed list as other verifiers do: now, or as of a time.
-func (c *Client) SignedStatusList(ctx context.Context, list string, at time.Time) (json.RawMessage, error) {
-	return c.raw(ctx, query("/status-lists/"+url.PathEscape(list), timestamp(at)), "application/json")
+// SignedStatusList fetches a signed list of an instance as other verifiers do: now, or as of a time.
+func (i Issuer) SignedStatusList(ctx context.Context, list string, at time.Time) (json.RawMessage, error) {
+	return i.client.raw(ctx, query(i.base+"/status-lists/"+url.PathEscape(list), timestamp(at)), "application/json")
 }
 
 // StatusList is a list as the ledger has it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	"weft/client"
 	"weft/plugins/identity"
 	"weft/plugins/identity/did"
+	"weft/plugins/identity/vc"
 	"weft/tangle"
 )
 
@@ -30,12 +32,17 @@ const (
 	benchReadSenders = 32
 )
 
+// benchKey is the key of all DIDs of a run.
+func benchKey(seed uint64) ed25519.PrivateKey {
+	var key [ed25519.SeedSize]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	return ed25519.NewKeyFromSeed(key[:])
+}
+
 // newDIDs signs create operations on all cores: each another DID, all under the same two keys, which costs a node the same.
 func newDIDs(network tangle.ID, seed uint64, count int) (dids []string, operations [][]byte, err error) {
 	dids, operations = make([]string, count), make([][]byte, count)
-	var key [ed25519.SeedSize]byte
-	binary.BigEndian.PutUint64(key[:], seed)
-	update := ed25519.NewKeyFromSeed(key[:])
+	update := benchKey(seed)
 	multikey := did.Ed25519Key(update.Public().(ed25519.PublicKey)).Multikey()
 	content := did.Content{
 		Params: did.NewParams([]string{multikey}, did.KeyHash(multikey)),
@@ -116,6 +123,46 @@ func (b *bench) resolve(ctx context.Context) (benchResult, error) {
 	r.Target = fmt.Sprintf("%d resolutions/s or more, p99 of %d ms or less, on one node", benchReadTarget, benchReadMillis)
 	r.Met = r.PerSecond >= benchReadTarget && r.Latency != nil && r.Latency.P99 <= benchReadMillis && len(r.Errors) == 0
 	return r, err
+}
+
+// benchVerifyMillis is the CPU time that verifying a credential by eddsa-jcs-2022 may take, with its HTTP request.
+const benchVerifyMillis = 0.5
+
+// credentials measures the verifier of one node: signature, issuer as of the claimed time, validity, report.
+func (b *bench) credentials(ctx context.Context) (benchResult, error) {
+	dids, err := b.publishDIDs(ctx, 1)
+	if err != nil {
+		return benchResult{}, err
+	}
+	body, err := benchCredential(dids[0], benchKey(b.seed))
+	if err != nil {
+		return benchResult{}, err
+	}
+	supply := func(_ int, target string) func() []byte {
+		request := postRequest(target, "/credentials/verify", body)
+		return func() []byte { return request }
+	}
+	r, err := b.load(ctx, &load{targets: b.targets[:1], connections: benchReadSenders, batch: 1, supply: supply})
+	r.Target = fmt.Sprintf("%.1f ms of CPU or less for each, with its request", benchVerifyMillis)
+	r.Met = r.CPU > 0 && r.CPU <= 1000*benchVerifyMillis && len(r.Errors) == 0
+	return r, err
+}
+
+// benchCredential is the body of a request to verify a credential that is good.
+func benchCredential(issuer string, key ed25519.PrivateKey) ([]byte, error) {
+	now := time.Now().UTC().Add(time.Second).Truncate(time.Second)
+	doc := did.Object{
+		"@context": []any{vc.ContextV2, did.Object{"@vocab": "urn:weft:template:AgeOver:1#"}}, "type": []any{"VerifiableCredential", "AgeOver"},
+		"issuer": issuer, "validUntil": now.AddDate(1, 0, 0).Format(time.RFC3339),
+		"credentialSubject": did.Object{"id": "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd", "ageOver": 18},
+	}
+	signed, err := vc.AddProof(vc.Config{}, doc, vc.ProofOptions{
+		Cryptosuite: vc.SuiteJCS, VerificationMethod: issuer + "#key-1", Purpose: "assertionMethod", Created: now,
+	}, func(hash []byte) ([]byte, error) { return ed25519.Sign(key, hash), nil })
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{"verifiableCredential": signed})
 }
 
 // publishDIDs puts DIDs on the ledger in batches, and waits until they are final and the first node has them.

@@ -77,6 +77,7 @@ Scenarios:
   single     the same with one entry a request
   did        new DIDs: signed operations, one a request, until they are final
   resolve    10,000 DIDs resolved at random on one node
+  vc         credentials of a DID on the ledger, verified on one node
   lone       one entry at a time, 1 to 2 s apart, on an otherwise idle network
   half       requests at random times at --rate, or at half of what batched found
   idle       nothing: what a node takes while it waits
@@ -124,6 +125,7 @@ func benchScenarios() []benchScenario {
 		{"single", false, (*bench).single},
 		{"did", false, (*bench).dids},
 		{"resolve", false, (*bench).resolve},
+		{"vc", false, (*bench).credentials},
 		{"lone", false, (*bench).lone},
 		{"half", false, (*bench).half},
 		{"idle", true, (*bench).idle},

@@ -58,6 +58,7 @@ names a folder that has them.`,
 	f.StringVar(&r.folder, "folder", "", "where the node lives; default: a temporary folder, removed at the end")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:8443", "host:port of its API, on loopback")
 	f.StringVar(&r.contexts, "contexts", "", "folder with JSON-LD context files")
+	f.StringVar(&r.didCore, "did-core", "", "folder for what did-test-suite reads: answers of this node in the form of DID Core 1.0")
 	f.StringVar(&r.clock, "clock", "", "time at which credentials are judged, RFC 3339; default: now. It goes on from there")
 	c.AddCommand(newJOSESuiteCommands(r)...)
 	return c
@@ -66,7 +67,7 @@ names a folder that has them.`,
 // conformance is one run.
 type conformance struct {
 	*shell
-	folder, listen, contexts, clock string
+	folder, listen, contexts, clock, didCore string
 
 	dir     config.Dir
 	genesis *genesis.Genesis
@@ -387,6 +388,11 @@ func (r *conformance) introduce(ctx context.Context) error {
 	}
 	for _, operation := range r.subject.operations { // those that are there already are answered as they were
 		if _, err := c.SubmitOperation(ctx, operation, client.OperationOptions{Final: 30 * time.Second}); err != nil {
+			return err
+		}
+	}
+	if r.didCore != "" {
+		if err := (didCore{r, web}).capture(ctx, r.didCore); err != nil {
 			return err
 		}
 	}
