@@ -423,7 +423,7 @@ func waitServing(ctx context.Context, c *client.Client) error {
 type suiteEndpoint struct {
 	ID       string         `json:"id"`
 	Endpoint string         `json:"endpoint"`
-	Options  map[string]any `json:"options,omitempty"`
+	Options  map[string]any `json:"options,omitzero"`
 	Supports map[string]any `json:"supports,omitempty"`
 	Tags     []string       `json:"tags"`
 
