@@ -20,6 +20,10 @@ type EnvelopeRules struct {
 	MaxBytes  int
 	MaxProofs int
 	MaxDepth  int
+	Purpose   Relationship // of the proofs; "": CapabilityInvocation
+
+	// Codes of a type that is not Type, and of proofs that are none of ours by their form; "": bad_value.
+	TypeCode, ProofCode string
 
 	// Shape refuses an operation by its members before its signatures are verified, which costs most; nil: nothing.
 	// Signers are set, but what they signed is not yet known to be this.
@@ -47,9 +51,9 @@ func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 	if err != nil {
 		return nil, err
 	}
-	proofs, err := readProofs(whole["proof"], rules.MaxProofs)
+	proofs, err := readProofs(whole["proof"], rules.MaxProofs, rules.purpose())
 	if err != nil {
-		return nil, err
+		return nil, recode(err, rules.ProofCode)
 	}
 	delete(whole, "proof")
 	sum := sha256.Sum256(signed)
@@ -57,7 +61,7 @@ func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 	for _, p := range proofs {
 		e.Signers = append(e.Signers, p.multikey)
 	}
-	if err := e.readHeader(network, rules.Type); err != nil {
+	if err := e.readHeader(network, rules); err != nil {
 		return nil, err
 	}
 	if rules.Shape != nil {
@@ -69,6 +73,21 @@ func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 		return nil, err
 	}
 	return e, nil
+}
+
+func (r EnvelopeRules) purpose() Relationship {
+	if r.Purpose == "" {
+		return CapabilityInvocation
+	}
+	return r.Purpose
+}
+
+// recode gives faults in proofs the code that the rules name, but for members that nobody knows.
+func recode(err error, code string) error {
+	if r := plugins.Rejected(err); r != nil && code != "" && r.Code != "unknown_field" {
+		return plugins.Reject(code, "%s", r.Detail)
+	}
+	return err
 }
 
 // decodeCanonical reads an object, refuses every text of it but the canonical one, and returns also that text without the
@@ -120,9 +139,9 @@ func writeCanonical(whole Object, size int) (text, signed []byte, err error) {
 }
 
 // readHeader checks the members that all signed operations share.
-func (e *Envelope) readHeader(network tangle.ID, kind string) (err error) {
-	if e.Body["type"] != kind {
-		return plugins.Reject("bad_value", "type is not %s", kind)
+func (e *Envelope) readHeader(network tangle.ID, rules EnvelopeRules) (err error) {
+	if e.Body["type"] != rules.Type {
+		return recode(plugins.Reject("bad_value", "type is not %s", rules.Type), rules.TypeCode)
 	}
 	text, _ := e.Body["network"].(string)
 	named, err := tangle.ParseID(text)
@@ -169,7 +188,7 @@ type proof struct {
 	signature tangle.Signature
 }
 
-func readProofs(v any, limit int) ([]proof, error) {
+func readProofs(v any, limit int, purpose Relationship) ([]proof, error) {
 	list, ok := v.([]any)
 	switch {
 	case !ok || len(list) == 0:
@@ -179,7 +198,7 @@ func readProofs(v any, limit int) ([]proof, error) {
 	}
 	proofs := make([]proof, len(list))
 	for i, item := range list {
-		p, err := readProof(item)
+		p, err := readProof(item, purpose)
 		if err != nil {
 			return nil, err
 		}
@@ -192,7 +211,7 @@ func readProofs(v any, limit int) ([]proof, error) {
 }
 
 // readProof takes exactly the five members, so that whoever relays an operation cannot hide anything in it.
-func readProof(v any) (p proof, err error) {
+func readProof(v any, purpose Relationship) (p proof, err error) {
 	o, ok := v.(Object)
 	if !ok {
 		return p, plugins.Reject("bad_value", "a proof is not an object")
@@ -205,10 +224,10 @@ func readProof(v any) (p proof, err error) {
 	method, _ := o["verificationMethod"].(string)
 	p.multikey = strings.TrimPrefix(method, didKeyPrefix)
 	p.multikey, _, _ = strings.Cut(p.multikey, "#")
-	p.options = proofOptions(p.multikey)
+	p.options = proofOptions(p.multikey, purpose)
 	for name, want := range p.options {
 		if o[name] != want {
-			return p, plugins.Reject("bad_value", "a proof is not an eddsa-jcs-2022 proof for capabilityInvocation by a did:key")
+			return p, plugins.Reject("bad_value", "a proof is not an eddsa-jcs-2022 proof for %s by a did:key", purpose)
 		}
 	}
 	value, _ := o["proofValue"].(string)
@@ -227,9 +246,9 @@ func readProof(v any) (p proof, err error) {
 const didKeyPrefix = "did:key:"
 
 // proofOptions is a proof without its value.
-func proofOptions(multikey string) Object {
+func proofOptions(multikey string, purpose Relationship) Object {
 	return Object{
-		"type": "DataIntegrityProof", "cryptosuite": "eddsa-jcs-2022", "proofPurpose": "capabilityInvocation",
+		"type": "DataIntegrityProof", "cryptosuite": "eddsa-jcs-2022", "proofPurpose": string(purpose),
 		"verificationMethod": didKeyPrefix + multikey + "#" + multikey,
 	}
 }
@@ -278,8 +297,13 @@ type ToSign struct {
 	HashData []byte
 }
 
-// Prepare makes the proof that a signer adds to a body without proofs.
+// Prepare makes the proof that a signer adds to a body without proofs, for capabilityInvocation.
 func Prepare(body Object, multikey string) (ToSign, error) {
+	return CapabilityInvocation.Prepare(body, multikey)
+}
+
+// Prepare makes a proof for this purpose.
+func (r Relationship) Prepare(body Object, multikey string) (ToSign, error) {
 	key, err := ParseMultikey(multikey)
 	if err != nil {
 		return ToSign{}, err
@@ -291,19 +315,24 @@ func Prepare(body Object, multikey string) (ToSign, error) {
 	if err != nil {
 		return ToSign{}, err
 	}
-	options := proofOptions(multikey)
+	options := proofOptions(multikey, r)
 	data, err := hashData(options, sum)
 	return ToSign{options, data}, err
 }
 
 // Attach makes the entry out of a body and signatures by multikey. It does not verify them.
 func Attach(body Object, signatures map[string][]byte) ([]byte, error) {
+	return CapabilityInvocation.Attach(body, signatures)
+}
+
+// Attach makes an entry with proofs for this purpose.
+func (r Relationship) Attach(body Object, signatures map[string][]byte) ([]byte, error) {
 	if _, there := body["proof"]; there {
 		return nil, plugins.Reject("bad_value", "the body has a proof already")
 	}
 	proofs := []any{}
 	for _, multikey := range slices.Sorted(maps.Keys(signatures)) {
-		p := proofOptions(multikey)
+		p := proofOptions(multikey, r)
 		p["proofValue"] = "z" + Base58(signatures[multikey])
 		proofs = append(proofs, p)
 	}
@@ -314,16 +343,21 @@ func Attach(body Object, signatures map[string][]byte) ([]byte, error) {
 
 // Sign is Prepare and Attach for keys at hand.
 func Sign(body Object, keys ...ed25519.PrivateKey) ([]byte, error) {
+	return CapabilityInvocation.Sign(body, keys...)
+}
+
+// Sign makes an entry with proofs for this purpose.
+func (r Relationship) Sign(body Object, keys ...ed25519.PrivateKey) ([]byte, error) {
 	signatures := map[string][]byte{}
 	for _, key := range keys {
 		multikey := Ed25519Key(key.Public().(ed25519.PublicKey)).Multikey()
-		sign, err := Prepare(body, multikey)
+		sign, err := r.Prepare(body, multikey)
 		if err != nil {
 			return nil, err
 		}
 		signatures[multikey] = ed25519.Sign(key, sign.HashData)
 	}
-	return Attach(body, signatures)
+	return r.Attach(body, signatures)
 }
 
 // OpHash names an operation: the Multihash of its canonical body.
