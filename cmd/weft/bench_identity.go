@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ const (
 	benchDIDs        = 10_000 // that resolve asks for
 	maxBenchPerCore  = 4000   // operations prepared for a second of load: more than a core can bear
 	benchDIDSenders  = 512
+	benchDIDBatch    = 32   // of about 0.9 KB: they fit into a body
 	benchDIDsTarget  = 2000 // final operations a second
 	benchReadTarget  = 5000 // resolutions a second
 	benchReadMillis  = 20   // p99
@@ -80,8 +82,31 @@ func (b *bench) networkID(ctx context.Context) (tangle.ID, error) {
 	return n.NetworkID, err
 }
 
-// dids measures new DIDs: what signed operations cost over plain entries is verifying and executing them on every node.
+// dids measures new DIDs, one a request: what signed operations cost over plain entries is verifying and executing them on
+// every node.
 func (b *bench) dids(ctx context.Context) (benchResult, error) {
+	return b.newOperations(ctx, benchDIDSenders, 1, func(target string, batch [][]byte) []byte {
+		return postRequest(target, "/api/v1/identities?wait=final&timeout=10s&receipts=false", batch[0])
+	})
+}
+
+// didsBatched measures new DIDs as a gateway sends them, many a request.
+func (b *bench) didsBatched(ctx context.Context) (benchResult, error) {
+	return b.newOperations(ctx, benchDIDSenders/8, benchDIDBatch, func(target string, batch [][]byte) []byte {
+		body := []byte(`{"entries":[`)
+		for i, operation := range batch {
+			if i > 0 {
+				body = append(body, ',')
+			}
+			body = fmt.Appendf(body, `{"kind":%d,"data":"`, identity.KindDID)
+			body = append(base64.RawURLEncoding.AppendEncode(body, operation), `"}`...)
+		}
+		return postRequest(target, "/api/v1/messages?wait=final&timeout=10s", append(body, "]}"...))
+	})
+}
+
+// newOperations sends signed operations, a number of them in each request.
+func (b *bench) newOperations(ctx context.Context, connections, batch int, request func(target string, batch [][]byte) []byte) (benchResult, error) {
 	network, err := b.networkID(ctx)
 	if err != nil {
 		return benchResult{}, err
@@ -94,14 +119,14 @@ func (b *bench) dids(ctx context.Context) (benchResult, error) {
 	var next atomic.Int64
 	supply := func(_ int, target string) func() []byte {
 		return func() []byte {
-			i := next.Add(1) - 1
-			if i >= int64(len(operations)) {
+			to := int(next.Add(int64(batch)))
+			if to > len(operations) {
 				return nil
 			}
-			return postRequest(target, "/api/v1/identities?wait=final&timeout=10s&receipts=false", operations[i])
+			return request(target, operations[to-batch:to])
 		}
 	}
-	r, err := b.load(ctx, &load{connections: benchDIDSenders, batch: 1, supply: supply})
+	r, err := b.load(ctx, &load{connections: connections, batch: batch, supply: supply})
 	r.Target = fmt.Sprintf("%d operations/s or more", benchDIDsTarget)
 	r.Met = r.PerSecond >= benchDIDsTarget && len(r.Errors) == 0
 	return r, err
@@ -175,7 +200,7 @@ func (b *bench) publishDIDs(ctx context.Context, count int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	const batch = 32 // operations fit into a request
+	const batch = benchDIDBatch
 	for len(operations) > 0 {
 		entries := []client.Entry{}
 		for _, operation := range operations[:min(batch, len(operations))] {

@@ -76,6 +76,7 @@ Scenarios:
              are final: the most the network can do
   single     the same with one entry a request
   did        new DIDs: signed operations, one a request, until they are final
+  did-batched  the same with 32 a request, as entries of POST /api/v1/messages
   resolve    10,000 DIDs resolved at random on one node
   vc         credentials of a DID on the ledger, verified on one node
   lone       one entry at a time, 1 to 2 s apart, on an otherwise idle network
@@ -124,6 +125,7 @@ func benchScenarios() []benchScenario {
 		{"batched", false, (*bench).batched},
 		{"single", false, (*bench).single},
 		{"did", false, (*bench).dids},
+		{"did-batched", false, (*bench).didsBatched},
 		{"resolve", false, (*bench).resolve},
 		{"vc", false, (*bench).credentials},
 		{"lone", false, (*bench).lone},
@@ -173,7 +175,7 @@ func (b *bench) run(ctx context.Context, names []string, api string) error {
 			}
 			return err
 		}
-		fmt.Fprintf(b.err, "%-9s %s\n", scenario.name, result.words())
+		fmt.Fprintf(b.err, "%-11s %s\n", scenario.name, result.words())
 		report.Scenarios = append(report.Scenarios, result)
 		failed = failed || len(result.Violations) > 0
 	}

@@ -100,9 +100,12 @@ func (n *suiteNode) trust() {
 // ask sends a request and returns status and body.
 func (n *suiteNode) ask(method, address, accept string, body any) (int, map[string]any) {
 	n.t.Helper()
-	raw, err := json.Marshal(body)
-	if err != nil {
-		n.t.Fatal(err)
+	var raw []byte
+	if body != nil {
+		var err error
+		if raw, err = json.Marshal(body); err != nil {
+			n.t.Fatal(err)
+		}
 	}
 	q, err := http.NewRequest(method, address, bytes.NewReader(raw))
 	if err != nil {
