@@ -44,6 +44,9 @@ func TestTour(t *testing.T) {
 	if err := tour.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if err := logIn(t, tour.bank); err != nil {
+		t.Fatal(err)
+	}
 	if len(tour.wallet.keys) < 11 || len(heard.bytes) < 50_000 {
 		t.Fatalf("%d keys, %d bytes heard: the test did not listen", len(tour.wallet.keys), len(heard.bytes))
 	}
@@ -57,6 +60,17 @@ func TestTour(t *testing.T) {
 			}
 		}
 	}
+}
+
+// logIn signs a challenge of the bank's own node.
+func logIn(t *testing.T, o *organisation) error {
+	key := client.LoginKey{DID: o.did, Method: o.did + "#key-1", Sign: func(b []byte) ([]byte, error) { return ed25519.Sign(o.key, b), nil }}
+	token, err := o.node.Login(t.Context(), key, "", time.Now())
+	if err != nil {
+		return err
+	}
+	_, err = o.node.WithToken(token.Token).Introspect(t.Context(), token.Token)
+	return err
 }
 
 // secretForms are the ways in which a private key could be written.
