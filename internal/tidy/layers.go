@@ -44,7 +44,9 @@ func layers() table {
 		"plugins/identity/keyfile":   {may: []string{"config/strict", "plugins", "plugins/identity/did"}},
 		"plugins/identity":           {may: []string{"tangle", "config/strict", "plugins", "plugins/identity/..."}},
 		"plugins/identity/operation": {may: []string{"tangle", "plugins", "plugins/identity/did"}},
-		"client":                     {may: []string{"tangle", "config/genesis", "receipt", "plugins/identity/..."}},
+		"plugins/streams/channel":    {may: []string{"tangle", "config/genesis", "receipt", "plugins", "plugins/identity/did", "plugins/identity/operation"}},
+		"plugins/streams":            {may: []string{"tangle", "config/strict", "plugins", "plugins/identity/did", "plugins/identity/operation", "plugins/identity/keyfile", "plugins/streams/channel"}},
+		"client":                     {may: []string{"tangle", "config/genesis", "receipt", "plugins/identity/...", "plugins/streams/channel"}},
 		"testnet":                    {may: everything},
 		"cmd/weft":                   {may: everything},
 		"examples/...":               {may: everything},
@@ -80,7 +82,8 @@ func isPure(file string) bool {
 	dir := path.Dir(file)
 	switch dir {
 	case "tangle", "consensus", "receipt", "gossip", "config/genesis",
-		"plugins/identity/did", "plugins/identity/operation", "plugins/identity/status", "plugins/identity/trust", "plugins/identity/vc":
+		"plugins/identity/did", "plugins/identity/operation", "plugins/identity/status", "plugins/identity/trust", "plugins/identity/vc",
+		"plugins/streams/channel":
 		return true
 	case "plugins/identity":
 		return path.Base(file) == "ledger.go" || path.Base(file) == "index.go"
