@@ -43,14 +43,14 @@ func newConformanceCommand(s *shell) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "conformance",
 		Short: "run a node that public test suites can be pointed at",
-		Long: `Runs one node over TLS on this machine, with all keys made from fixed seeds, and prints
-as JSON what suites want to know of it: endpoints, an issuer with a did:key, and DIDs that
-are active, deactivated and unknown, the same each time. It is for test suites and for
-nothing else: everybody knows its keys.
+		Long: `Runs one node over TLS on this machine and prints as JSON what suites want to know of it:
+endpoints, an issuer with a did:key of its own, and DIDs that are active, deactivated and
+unknown, the same each time, with keys from fixed seeds. It is for test suites and for
+nothing else: everybody knows those keys. docs/conformance.md says what to expect.
 
 Without the W3C's context files credentials are signed by eddsa-jcs-2022 only; --contexts
 names a folder that has them.`,
-		Example: `  weft conformance --contexts contexts > weft.json
+		Example: `  weft conformance --folder conformance --contexts contexts > weft.json
   NODE_EXTRA_CA_CERTS=conformance/tls.pem npm test     (in a suite, with weft.json as localConfig)`,
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
 	}
