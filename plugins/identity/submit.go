@@ -109,6 +109,22 @@ func (x *identity) await(ctx context.Context, s *operationState, wait time.Durat
 	defer cancel()
 	_ = x.host.WaitFinal(ctx, []tangle.Hash{s.entry}) // too late is no error: the state says pending
 	x.look(s)
+	if s.Code == "already_exists" || s.Code == "replayed" {
+		x.adopt(s)
+	}
+}
+
+// adopt finds the entry with which another node has carried the very same operation: it is one operation, and it counted.
+func (x *identity) adopt(s *operationState) {
+	o, ok := decisive(outcomes(x.host.View(), x.host.IndexView(), s.hash))
+	if !ok || o.Code != "" || o.Entry == s.entry {
+		return
+	}
+	own := *s
+	s.entry = o.Entry
+	if x.look(s); !s.Ordered() {
+		*s = own
+	}
 }
 
 // stateAnswer is the state of a signed operation (api.md, section 3).
