@@ -216,6 +216,9 @@ func (x *wallets) newKeys(n int) (names []string) {
 	return names
 }
 
+// keyOf is the key that a did:key is.
+func keyOf(person string) string { return person[len("did:key:"):] }
+
 func (x *wallets) newHashes(n int) []string { return hashed(x.newKeys(n)) }
 
 // revealed are the multikeys behind key hashes.
@@ -263,7 +266,7 @@ func (x *wallets) voice(v plugins.View, name string) string {
 	}
 	url := name + "#key-1"
 	if u, err := did.ParseURL(name); err == nil && u.Method == "key" {
-		url = name + "#" + name[len("did:key:"):]
+		url = name + "#" + keyOf(name)
 	}
 	m, err := did.Lookup(v, url, "", 0)
 	if err != nil {

@@ -20,6 +20,9 @@ func (x *wallets) create(v plugins.View) {
 	n := 1 + x.random.IntN(3)
 	c := change{Content: did.Content{Params: did.NewParams(x.newKeys(n)), Document: x.document(did.DID{}), NotAfter: x.deadline()}}
 	c.Params.Threshold = 1 + x.random.IntN(n)
+	if x.chance(0.3) {
+		c.Params.UpdateKeys[0] = keyOf(x.people[0])
+	}
 	if x.chance(0.5) {
 		c.Params.NextKeyHashes = x.newHashes(c.Params.Threshold + x.random.IntN(2))
 	}
@@ -28,7 +31,7 @@ func (x *wallets) create(v plugins.View) {
 	}
 	c.signers = some(x, c.Params.UpdateKeys, c.Params.Threshold)
 	if len(x.dids) > 0 && x.chance(0.35) {
-		x.nameControllers(v, &c, x.controllers(did.DID{}))
+		x.nameControllers(v, &c, x.owners(v, did.DID{}))
 		if x.chance(0.3) {
 			c.Params.UpdateKeys, c.Params.NextKeyHashes, c.Params.Threshold = nil, nil, 0
 		}
@@ -67,6 +70,19 @@ func (x *wallets) controllers(self did.DID) (names []string) {
 	return names
 }
 
+// owners are controllers of which some have the same update key, which must not count for two.
+func (x *wallets) owners(v plugins.View, self did.DID) (names []string) {
+	for _, d := range x.dids {
+		if h := x.head(v, d.String()); d != self && len(names) < 2 && slices.Equal(h.UpdateKeys, []string{keyOf(x.people[0])}) {
+			names = append(names, d.String())
+		}
+	}
+	if len(names) == 2 && x.chance(0.3) {
+		return names
+	}
+	return x.controllers(self)
+}
+
 // nameControllers puts controllers into a change, and mostly lets them sign.
 func (x *wallets) nameControllers(v plugins.View, c *change, names []string) {
 	c.Params.Controllers, c.Params.ControllerThreshold = names, 0
@@ -101,7 +117,11 @@ func (x *wallets) head(v plugins.View, name string) did.Head {
 
 // document has one key, which most of the time may act, and sometimes refers to another DID's.
 func (x *wallets) document(self did.DID) did.Object {
-	key := did.Object{"id": "#key-1", "type": "Multikey", "publicKeyMultibase": x.newKey()}
+	name := x.newKey()
+	if x.chance(0.2) {
+		name = keyOf(draw(x, x.people)) // it must not count for two
+	}
+	key := did.Object{"id": "#key-1", "type": "Multikey", "publicKeyMultibase": name}
 	if x.chance(0.1) {
 		key[draw(x, []string{"revoked", "expires"})] = did.FormatTime(x.soon())
 	}
@@ -328,7 +348,7 @@ func (x *wallets) transfer(v plugins.View) {
 	if len(h.Controllers) > 0 && x.chance(0.8) {
 		c.signers = append(c.signers, x.controllersOf(v, h)...)
 	}
-	names := x.controllers(d)
+	names := x.owners(v, d)
 	if len(h.Controllers) > 0 && len(h.UpdateKeys) > 0 && x.chance(0.2) {
 		names = nil
 	}

@@ -69,7 +69,7 @@ func TestMutants(t *testing.T) {
 		}
 		table = append(table, mutate(t, module, patch))
 	}
-	t.Logf("\n%-24s %-9s %5s %5s  %s\n%s", "mutant", "oracle", "seed", "nodes", "what is broken", strings.Join(table, "\n"))
+	t.Logf("\n%-30s %-9s %5s %5s  %s\n%s", "mutant", "oracle", "seed", "nodes", "what is broken", strings.Join(table, "\n"))
 }
 
 // copyModule copies what a build of this package needs to a folder of the test.
@@ -140,9 +140,9 @@ func mutate(t *testing.T, module, patch string) string {
 	case patch == "":
 	case err == nil || caught == nil:
 		t.Errorf("%s is not caught: %s\n%s", name, why, tail(string(out), 20))
-		return fmt.Sprintf("%-24s %-9s %5s %5s  %s", name, "NONE", "", "", why)
+		return fmt.Sprintf("%-30s %-9s %5s %5s  %s", name, "NONE", "", "", why)
 	default:
-		return fmt.Sprintf("%-24s %-9s %5s %5s  %s", name, caught[1], caught[2], caught[3], why)
+		return fmt.Sprintf("%-30s %-9s %5s %5s  %s", name, caught[1], caught[2], caught[3], why)
 	}
 	return ""
 }
