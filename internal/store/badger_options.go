@@ -33,7 +33,7 @@ func (c BadgerConfig) options(log *badgerLog) (badger.Options, error) {
 		return badger.Options{}, fmt.Errorf("store: %d bytes of memory, at least %d are needed", memory, DefaultMemoryBytes)
 	}
 	const (
-		valueThreshold = 4 << 10
+		valueThreshold = 512
 		valueLogFile   = 64 << 20
 	)
 	return badger.DefaultOptions(c.Dir).
