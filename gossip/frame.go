@@ -18,6 +18,8 @@ type Frame struct {
 	Want     []tangle.ID // send me these messages
 	Heads    *Heads
 	Range    *Range
+	Ask      *Ask   // of a plugin of one member to the same one of another; no business of the Core
+	Reply    *Reply // to an Ask
 }
 
 // Messages carries vertices, parents before children where the sender knows them. In an answer to a Range, Upto is the
@@ -51,6 +53,20 @@ type Range struct {
 	From, To uint64
 }
 
+// Ask is a question of a plugin. What it means is the plugin's.
+type Ask struct {
+	ID     uint64 // the asker's, to find what waits for the reply
+	Plugin string
+	Body   []byte
+}
+
+// Reply answers an Ask; Code is why there is no answer, or empty.
+type Reply struct {
+	ID   uint64
+	Code string
+	Body []byte
+}
+
 // Bounds of frames.
 const (
 	MaxFrame    = 1 << 20 // bytes
@@ -58,6 +74,7 @@ const (
 	MaxWant     = 1024    // IDs in one frame
 	MaxAuthors  = 4096    // heads in one frame
 	MaxRange    = 1 << 20 // commits or seqs asked for at once
+	MaxName     = 64      // bytes of a plugin's name or a code in Ask and Reply
 )
 
 // ErrFrame is the cause of all faults in frames.
@@ -70,6 +87,8 @@ const (
 	kindWant
 	kindHeads
 	kindRange
+	kindAsk
+	kindReply
 )
 
 // Bytes is the encoding: kind u8, then the fields in their order, big-endian, lists with a u32 count.
@@ -84,6 +103,10 @@ func (f Frame) Bytes() []byte {
 		b = append(b, f.Range.Author[:]...)
 		b = binary.BigEndian.AppendUint64(b, f.Range.From)
 		return binary.BigEndian.AppendUint64(b, f.Range.To)
+	case f.Ask != nil:
+		return appendNamed(kindAsk, f.Ask.ID, f.Ask.Plugin, f.Ask.Body)
+	case f.Reply != nil:
+		return appendNamed(kindReply, f.Reply.ID, f.Reply.Code, f.Reply.Body)
 	default:
 		b := append(make([]byte, 0, 5+32*len(f.Want)), byte(kindWant))
 		b = binary.BigEndian.AppendUint32(b, uint32(len(f.Want)))
@@ -110,6 +133,12 @@ func Parse(b []byte) (Frame, error) {
 		f.Heads = readHeads(&r)
 	case kindRange:
 		f.Range = readRange(&r)
+	case kindAsk:
+		f.Ask = &Ask{}
+		f.Ask.ID, f.Ask.Plugin, f.Ask.Body = readNamed(&r)
+	case kindReply:
+		f.Reply = &Reply{}
+		f.Reply.ID, f.Reply.Code, f.Reply.Body = readNamed(&r)
 	default:
 		return Frame{}, fmt.Errorf("%w: kind %d", ErrFrame, b[0])
 	}
@@ -206,6 +235,27 @@ func readRange(r *reader) *Range {
 		r.fail("range %d to %d", g.From, g.To)
 	}
 	return g
+}
+
+func appendNamed(kind frameKind, id uint64, name string, body []byte) []byte {
+	b := append(make([]byte, 0, 1+8+1+len(name)+len(body)), byte(kind))
+	b = binary.BigEndian.AppendUint64(b, id)
+	b = append(append(b, byte(len(name))), name...)
+	return append(b, body...)
+}
+
+// readNamed reads an id, a short name, and everything else.
+func readNamed(r *reader) (id uint64, name string, body []byte) {
+	id = r.u64()
+	size := r.take(1)
+	if size == nil {
+		return 0, "", nil
+	}
+	if size[0] > MaxName {
+		r.fail("name of %d bytes", size[0])
+	}
+	name = string(r.take(int(size[0])))
+	return id, name, r.take(len(r.b))
 }
 
 // reader takes fields off a frame and remembers the first fault.

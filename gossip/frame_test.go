@@ -24,6 +24,8 @@ func frames() map[string]Frame {
 		"no authors": {Heads: &Heads{Network: tangle.ID{7}}},
 		"commits":    {Range: &Range{From: 1, To: MaxRange}},
 		"author":     {Range: &Range{Author: tangle.Member{3}, From: 5, To: 5}},
+		"ask":        {Ask: &Ask{ID: 9, Plugin: "x", Body: []byte{1, 2}}},
+		"reply":      {Reply: &Reply{ID: 9, Code: "busy"}},
 	}
 }
 
@@ -52,6 +54,8 @@ func TestFrameVectors(t *testing.T) {
 			"00000002" + "01" + zeros(31) + "000000000000000a" + "02" + zeros(31) + "000000000000000b",
 		"no authors": "03" + "07" + zeros(31) + zeros(24) + zeros(32) + "00000000",
 		"commits":    "04" + zeros(32) + "0000000000000001" + "0000000000100000",
+		"ask":        "05" + "0000000000000009" + "0178" + "0102",
+		"reply":      "06" + "0000000000000009" + "0462757379",
 		"author":     "04" + "03" + zeros(31) + "0000000000000005" + "0000000000000005",
 	}
 	for name, f := range frames() {
@@ -73,7 +77,10 @@ func TestFramesOutOfBounds(t *testing.T) {
 		"empty":                nil,
 		"over the frame":       make([]byte, MaxFrame+1),
 		"kind 0":               {0},
-		"kind 5":               {5},
+		"kind 7":               {7},
+		"ask without a name":   {5, 0, 0, 0, 0, 0, 0, 0, 1},
+		"name cut":             {5, 0, 0, 0, 0, 0, 0, 0, 1, 2, 'a'},
+		"name too long":        append([]byte{6, 0, 0, 0, 0, 0, 0, 0, 1, MaxName + 1}, make([]byte, MaxName+1)...),
 		"kind alone":           {byte(kindMessages)},
 		"too many messages":    join(kindMessages, u64(0), u32(MaxMessages+1), make([]byte, 4*(MaxMessages+1))),
 		"messages not there":   join(kindMessages, u64(0), u32(2), u32(0)),

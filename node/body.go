@@ -57,6 +57,7 @@ type Node struct {
 	plugins   []NamedPlugin
 	waiters   *waiters
 	observers *observers
+	asks      *asks
 
 	status   atomic.Pointer[CoreStatus]
 	stepped  atomic.Int64 // unix ms of the last Step
@@ -91,6 +92,7 @@ func Open(c Config) (*Node, error) {
 		Ledger: OpenLedger(c.Genesis, c.Store),
 		inbox:  newInbox(), skews: newSkews(), waiters: newWaiters(), observers: newObservers(),
 	}
+	n.asks = newAsks(n.sendTo)
 	n.status.Store(&CoreStatus{})
 	n.stepped.Store(time.Now().UnixMilli())
 	var ledger []CorePlugin
@@ -98,6 +100,7 @@ func Open(c Config) (*Node, error) {
 	if n.plugins, ledger, err = openPlugins(c.Makers, c.Genesis, n.host); err != nil {
 		return nil, err
 	}
+	n.asks.answer(n.plugins)
 	n.verifier = newVerifier(c.Genesis, runtime.GOMAXPROCS(0), ledger)
 	config := CoreConfig{Genesis: c.Genesis, Key: c.Key, Store: c.Store, Plugins: ledger, Tuning: c.Tuning}
 	if _, err := rand.Read(config.Seed[:]); err != nil {
@@ -147,6 +150,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.wire.Run(ctx) })
 	group.Go(func() error { return n.api.Run(ctx) })
 	group.Go(func() error { return n.trim(ctx) })
+	group.Go(func() error { return n.asks.run(ctx) })
 	for _, p := range n.plugins {
 		if p.Plugin.Run != nil {
 			group.Go(func() error {
@@ -273,6 +277,11 @@ func (n *Node) onFrame(from tangle.Member, on wire.Lane, raw []byte) {
 	if err != nil {
 		n.inbox.leave(lane, len(raw))
 		n.fault(Fault{from, err.Error()})
+		return
+	}
+	if frame.Frame.Ask != nil || frame.Frame.Reply != nil {
+		n.inbox.leave(lane, len(raw))
+		n.asks.take(from, frame.Frame)
 		return
 	}
 	if lane == gossip.LaneWitness {

@@ -225,6 +225,7 @@ func (s *step) takeFrame(f *PeerFrame) {
 		}
 	case f.Frame.Heads != nil:
 		s.takeHeads(f.From, *f.Frame.Heads)
+	case f.Frame.Ask != nil, f.Frame.Reply != nil: // plugins' talk, which the body sees to
 	case f.Frame.Range != nil:
 		s.answerRange(f.From, *f.Frame.Range)
 	default:

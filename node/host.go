@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +70,16 @@ func (n *Node) host(name string) plugins.Host {
 		Receipt:   func(hash tangle.Hash) ([]byte, error) { return n.Ledger.Receipt(hash) },
 		Head:      n.pluginHead,
 		CatchUp:   n.catchUp,
-		Facts:     n.facts,
+		Ask: func(ctx context.Context, of tangle.Member, question []byte) ([]byte, error) {
+			return n.asks.ask(ctx, name, of, question)
+		},
+		Sign: func(statement []byte) tangle.Signature {
+			return tangle.Signature(ed25519.Sign(n.config.Key, plugins.StatementInput(n.Ledger.Network(), name, statement)))
+		},
+		Facts: n.facts,
+	}
+	for _, m := range n.config.Genesis.Members {
+		h.Members = append(h.Members, plugins.Member{Key: m.Key, Name: m.Name})
 	}
 	for _, p := range n.config.Genesis.Plugins {
 		if p.Name == name {

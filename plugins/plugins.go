@@ -51,6 +51,9 @@ type Plugin struct {
 	// made by Reject is what the caller gets, bad_token as a rule.
 	Authenticate func(ctx context.Context, token string) (Caller, error)
 
+	// Answer answers the same plugin of another member (Host.Ask). An error made by Reject becomes the asker's.
+	Answer func(ctx context.Context, from tangle.Member, question []byte) ([]byte, error)
+
 	// Run is background work until ctx ends.
 	Run func(ctx context.Context) error
 }
@@ -93,8 +96,29 @@ type Host struct {
 	// CatchUp returns when everything that is attached here by now has its place, or after a short while.
 	CatchUp func(ctx context.Context)
 
+	// Members are all members, this one included, in the order of genesis.
+	Members []Member
+	// Ask asks the same plugin of another member; it waits for the answer, or for ctx. Nothing that nodes must agree on may
+	// come this way.
+	Ask func(ctx context.Context, of tangle.Member, question []byte) ([]byte, error)
+	// Sign signs a statement with this member's key, under StatementInput.
+	Sign func(statement []byte) tangle.Signature
+
 	// Facts returns figures about the node for metrics and dashboards, by name.
 	Facts func() []Fact
+}
+
+// Member is a member of the network.
+type Member struct {
+	Key  tangle.Member
+	Name string
+}
+
+// StatementInput is what a member signs for a plugin's statement: nothing else that is ever signed begins like it.
+func StatementInput(network tangle.ID, plugin string, statement []byte) []byte {
+	b := append([]byte("weft/statement/1"), network[:]...)
+	b = append(append(b, byte(len(plugin))), plugin...)
+	return append(b, statement...)
 }
 
 // Submission is an entry before it has a salt and a place.

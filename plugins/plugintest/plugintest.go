@@ -104,7 +104,11 @@ func (x *examination) open(view func() plugins.View) plugins.Plugin {
 	}
 	p, err := x.maker.Open(plugins.Host{
 		Network: network, Self: author(0), Genesis: x.script.Genesis, Log: slog.New(slog.DiscardHandler), View: view,
-		IndexView: view, Local: NewLocal(),
+		IndexView: view, Local: NewLocal(), Members: []plugins.Member{{Key: author(0), Name: "m0"}},
+		Ask: func(context.Context, tangle.Member, []byte) ([]byte, error) {
+			return nil, plugins.Reject("busy", "a test")
+		},
+		Sign: func([]byte) tangle.Signature { return tangle.Signature{} },
 		Submit: func(context.Context, []plugins.Submission) (plugins.Submitted, error) {
 			return plugins.Submitted{}, plugins.Reject("busy", "a test")
 		},
