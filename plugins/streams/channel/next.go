@@ -18,7 +18,14 @@ import (
 // unknown_channel, replayed, rate_limited (create), unknown_did, deactivated, not_entitled, bad_after, not_participant,
 // right_missing, not_valid_now, owner_only, then those of the operation. An error that is no rejection means damaged state.
 func Next(v, identity plugins.View, op *Operation, at did.Place) ([]did.Write, error) {
-	j := &judge{draft: draft{view: v, changed: map[string][]byte{}}, identity: identity, op: op, at: at}
+	return newJudge(v, identity, op, at).next()
+}
+
+func newJudge(v, identity plugins.View, op *Operation, at did.Place) *judge {
+	return &judge{draft: draft{view: v, changed: map[string][]byte{}}, identity: identity, op: op, at: at}
+}
+
+func (j *judge) next() ([]did.Write, error) {
 	if err := j.admissible(); err != nil {
 		return nil, err
 	}
@@ -46,6 +53,8 @@ type judge struct {
 	event   Event
 	changed bool         // channel has to be written
 	actor   *Participant // nil: none
+
+	gone map[uint64]bool // records whose tags are not known any more: only in the replay of a bundle
 }
 
 // admissible holds what does not depend on who signed.
