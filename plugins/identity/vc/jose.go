@@ -22,8 +22,10 @@ import (
 
 // Types of tokens (VC-JOSE-COSE): the exact value of typ, and the media type after "application/" in a data URL.
 const (
-	TypeCredentialJWT   = "vc+jwt"
-	TypePresentationJWT = "vp+jwt"
+	TypeCredentialJWT     = "vc+jwt"
+	TypePresentationJWT   = "vp+jwt"
+	TypeCredentialSDJWT   = "vc+sd-jwt"
+	TypePresentationSDJWT = "vp+sd-jwt"
 )
 
 // token is a JWT in its parts. Nothing in it is believed before its signature is verified.
@@ -50,6 +52,15 @@ func isCompact(text []byte) bool {
 // parseToken reads a compact JWS of the exact type. Header and claims are strict JSON; extensions marked critical are
 // refused whatever they are, and so are algorithms without a public key.
 func parseToken(compact []byte, typ string) (*token, error) {
+	t, err := readToken(compact)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.check(typ)
+}
+
+// readToken takes a compact JWS apart.
+func readToken(compact []byte) (*token, error) {
 	header, claims, found := bytes.Cut(compact, []byte("."))
 	claims, _, found2 := bytes.Cut(claims, []byte("."))
 	if !found || !found2 || !isCompact(compact) {
@@ -64,7 +75,7 @@ func parseToken(compact []byte, typ string) (*token, error) {
 		return nil, err
 	}
 	t.algorithm = textOf(t.header["alg"])
-	return t, t.check(typ)
+	return t, nil
 }
 
 func (t *token) check(typ string) error {
@@ -76,7 +87,7 @@ func (t *token) check(typ string) error {
 			return plugins.Reject("format_invalid", "the header has %s", member)
 		}
 	}
-	if cty, given := t.header["cty"]; given && cty != strings.TrimSuffix(typ, "+jwt") {
+	if cty, given := t.header["cty"]; given && cty != contentOf(typ) {
 		return plugins.Reject("format_invalid", "cty is %v", cty)
 	}
 	if !slices.Contains([]string{"EdDSA", "Ed25519", "ES256", "ES384", "ES512"}, t.algorithm) {
@@ -88,6 +99,12 @@ func (t *token) check(typ string) error {
 		}
 	}
 	return t.checkTimes()
+}
+
+// contentOf is the cty that goes with a typ: "vc" of "vc+jwt".
+func contentOf(typ string) string {
+	content, _, _ := strings.Cut(typ, "+")
+	return content
 }
 
 // checkTimes holds the registered times to their form. An iat that is a text is accepted, for issuers write it.
@@ -181,7 +198,23 @@ func SignJWT(typ, kid string, claims did.Object, sign func(input []byte) ([]byte
 	if document, fragment, _ := strings.Cut(kid, "#"); !isURL(document) || fragment == "" {
 		return "", plugins.Reject("bad_value", "kid %q is not the absolute URL of a method", kid)
 	}
-	header, err := did.Canonical(did.Object{"alg": alg, "typ": typ, "cty": strings.TrimSuffix(typ, "+jwt"), "kid": kid})
+	input, err := signingInput(did.Object{"alg": alg, "typ": typ, "cty": contentOf(typ), "kid": kid}, claims)
+	if err != nil {
+		return "", err
+	}
+	t, err := readToken([]byte(input + "."))
+	if err != nil {
+		return "", err
+	}
+	if err := t.check(typ); err != nil { // nothing is made that a reader refuses
+		return "", err
+	}
+	return signInput(input, sign)
+}
+
+// signingInput is what the signature of a compact JWS is over.
+func signingInput(header, claims did.Object) (string, error) {
+	head, err := did.Canonical(header)
 	if err != nil {
 		return "", err
 	}
@@ -189,10 +222,10 @@ func SignJWT(typ, kid string, claims did.Object, sign func(input []byte) ([]byte
 	if err != nil {
 		return "", err
 	}
-	if err := checkTokenShape(typ, alg, header, payload); err != nil {
-		return "", err
-	}
-	input := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	return base64.RawURLEncoding.EncodeToString(head) + "." + base64.RawURLEncoding.EncodeToString(payload), nil
+}
+
+func signInput(input string, sign func(input []byte) ([]byte, error)) (string, error) {
 	signature, err := sign([]byte(input))
 	if err != nil {
 		return "", err
@@ -200,55 +233,49 @@ func SignJWT(typ, kid string, claims did.Object, sign func(input []byte) ([]byte
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// checkTokenShape keeps SignJWT from making what parseToken refuses.
-func checkTokenShape(typ, alg string, header, payload []byte) (err error) {
-	t := &token{algorithm: alg}
-	if t.header, err = did.DecodeObject(header, did.JSONLimits{}); err != nil {
-		return err
-	}
-	if t.claims, err = did.DecodeObject(payload, did.JSONLimits{MaxBytes: MaxPresentationBytes, MaxDepth: MaxDepth}); err != nil {
-		return err
-	}
-	return t.check(typ)
-}
-
 // Envelop wraps a token as the object that stands for it in JSON.
 func Envelop(typ, compact string) did.Object {
 	kind := typeEnvelopedCredential
-	if typ == TypePresentationJWT {
+	if contentOf(typ) == "vp" {
 		kind = typeEnvelopedPresentation
 	}
 	return did.Object{"@context": ContextV2, "type": kind, "id": "data:application/" + typ + "," + compact}
 }
 
-// openEnvelope returns the token inside an enveloped credential or presentation.
-func openEnvelope(doc did.Object, kind, typ string) ([]byte, error) {
+// openEnvelope returns what is inside an enveloped credential or presentation, which must be of one of the types.
+func openEnvelope(doc did.Object, kind string, types ...string) (content []byte, typ string, err error) {
 	if !slices.Contains(stringsOf(doc["@context"]), ContextV2) {
-		return nil, plugins.Reject("format_invalid", "@context of the envelope lacks %s", ContextV2)
+		return nil, "", plugins.Reject("format_invalid", "@context of the envelope lacks %s", ContextV2)
 	}
-	if types := stringsOf(doc["type"]); len(types) != 1 || types[0] != kind {
-		return nil, plugins.Reject("format_invalid", "type of the envelope is not %s alone", kind)
+	if is := stringsOf(doc["type"]); len(is) != 1 || is[0] != kind {
+		return nil, "", plugins.Reject("format_invalid", "type of the envelope is not %s alone", kind)
 	}
 	media, data, found := strings.Cut(strings.TrimPrefix(textOf(doc["id"]), "data:"), ",")
 	if !found || !strings.HasPrefix(textOf(doc["id"]), "data:") {
-		return nil, plugins.Reject("format_invalid", "id of the envelope is not a data URL")
+		return nil, "", plugins.Reject("format_invalid", "id of the envelope is not a data URL")
 	}
 	media, inBase64 := strings.CutSuffix(media, ";base64")
-	if media != "application/"+typ {
-		return nil, plugins.Reject("format_invalid", "an envelope of %q is not supported here", media)
+	if typ = strings.TrimPrefix(media, "application/"); typ == media || !slices.Contains(types, typ) {
+		return nil, "", plugins.Reject("format_invalid", "an envelope of %q is not supported here", media)
 	}
+	content, err = dataOf(data, inBase64)
+	return content, typ, err
+}
+
+// dataOf decodes the data of a data URL.
+func dataOf(data string, inBase64 bool) ([]byte, error) {
 	if inBase64 {
-		compact, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "=\n")) // issuers leave the padding out
+		content, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "=\n")) // issuers leave the padding out
 		if err != nil {
 			return nil, plugins.Reject("format_invalid", "the data URL is not base64")
 		}
-		return compact, nil
+		return content, nil
 	}
-	compact, err := url.PathUnescape(data)
+	content, err := url.PathUnescape(data)
 	if err != nil {
 		return nil, plugins.Reject("format_invalid", "the data URL is not percent-encoded")
 	}
-	return []byte(compact), nil
+	return []byte(content), nil
 }
 
 // isEnveloped says whether an object is, or claims to be, an envelope.

@@ -1,8 +1,6 @@
 package vc
 
 import (
-	"encoding/base64"
-
 	"weft/plugins"
 	"weft/plugins/identity/did"
 )
@@ -44,18 +42,9 @@ func (j JWS) Verify(key did.PublicKey) error {
 
 // SignJWS makes a compact JWS of claims with an Ed25519 key.
 func SignJWS(typ, kid string, claims did.Object, sign func(input []byte) ([]byte, error)) (string, error) {
-	header, err := did.Canonical(did.Object{"alg": "EdDSA", "typ": typ, "kid": kid})
+	input, err := signingInput(did.Object{"alg": "EdDSA", "typ": typ, "kid": kid}, claims)
 	if err != nil {
 		return "", err
 	}
-	payload, err := did.Canonical(claims)
-	if err != nil {
-		return "", err
-	}
-	input := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload)
-	signature, err := sign([]byte(input))
-	if err != nil {
-		return "", err
-	}
-	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+	return signInput(input, sign)
 }

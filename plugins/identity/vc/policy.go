@@ -222,15 +222,16 @@ func atPointer(doc any, pointer string) (value any, present bool) {
 }
 
 // Commitment is what an anchor on the ledger holds: SHA-256(salt || credential), the salt being 32 bytes. The credential is
-// a token as it is, anything else in canonical JSON with its proof.
+// a token as it is, of an SD-JWT the part that its issuer signed, anything else in canonical JSON with its proof.
 func Commitment(salt, credential []byte) [32]byte {
 	return sha256.Sum256(append(append(make([]byte, 0, len(salt)+len(credential)), salt...), credential...))
 }
 
 // AnchorBytes are the bytes of a credential that Commitment takes.
 func AnchorBytes(raw []byte) ([]byte, error) {
-	if raw = bytes.TrimSpace(raw); isCompact(raw) {
-		return raw, nil
+	raw = bytes.TrimSpace(raw)
+	if token, _, _ := bytes.Cut(raw, []byte("~")); isCompact(token) {
+		return token, nil
 	}
 	doc, err := did.DecodeObject(raw, did.JSONLimits{MaxBytes: MaxCredentialBytes, MaxDepth: MaxDepth})
 	if err != nil {

@@ -8,11 +8,15 @@ import (
 	"weft/plugins/identity/did"
 )
 
-// VerifyPresentation judges a presentation: a JSON object with a proof, an enveloped presentation, or a compact vp+jwt. Its
-// report lists each check once, failed if the presentation or any credential in it fails it; a fact "credential" says
-// which. The presenter's key is judged by the issuer check: it must be in authentication now, not when it says it signed.
+// VerifyPresentation judges a presentation: a JSON object with a proof, an enveloped presentation, a compact vp+jwt or
+// vp+sd-jwt, or a vc+sd-jwt with a key binding, which presents that credential alone. Its report lists each check once,
+// failed if the presentation or any credential in it fails it; a fact "credential" says which. The presenter's key is
+// judged by the issuer check: it must be in authentication now, not when it says it signed.
 func VerifyPresentation(c Config, raw []byte, o Options) Report {
 	v := &verification{config: c, options: o}
+	if text, alone := credentialText(raw); alone {
+		return v.keyBound(text)
+	}
 	return v.presentation(raw)
 }
 
@@ -37,6 +41,7 @@ func (v *verification) presentation(raw []byte) Report {
 	v.checkTokenPeriod()
 	inner := v.credentials()
 	v.checkHolder(presenter, inner)
+	v.checkBinding()
 	v.checkAudience()
 	v.checkNonce()
 	v.surface(inner)
@@ -140,12 +145,11 @@ func (v *verification) checkEnvelopes() {
 }
 
 func checkEnvelope(doc did.Object) error {
-	for _, typ := range []string{TypeCredentialJWT, "vc+sd-jwt", "vc+cose"} {
-		if content, err := openEnvelope(doc, typeEnvelopedCredential, typ); err == nil && len(content) > 0 {
-			return nil
-		}
+	content, typ, err := openEnvelope(doc, typeEnvelopedCredential, TypeCredentialJWT, TypeCredentialSDJWT, "vc+cose")
+	if err == nil && len(content) == 0 {
+		err = plugins.Reject("format_invalid", "the envelope of %q is empty", typ)
 	}
-	return plugins.Reject("format_invalid", "%s is not an envelope", bounded(textOf(doc["id"])))
+	return err
 }
 
 // checkHolder asks whether the presenter is the subject of what it presents, or a bearer if the policy lets any be one. A
@@ -196,7 +200,7 @@ func (v *verification) checkAudience() {
 		ok := false
 		var has []string
 		if e.token != nil {
-			has = stringsOf(v.doc["aud"])
+			has, _ = v.answered()
 			ok = slices.ContainsFunc(v.options.Domain, func(d string) bool { return slices.Contains(has, d) })
 		} else {
 			has = stringsOf(e.proof["domain"])
@@ -232,7 +236,7 @@ func (v *verification) checkNonce() {
 	for _, e := range v.evidence {
 		has := ""
 		if e.token != nil {
-			has = textOf(v.doc["nonce"])
+			_, has = v.answered()
 		} else {
 			has = textOf(e.proof["challenge"])
 		}
@@ -241,7 +245,11 @@ func (v *verification) checkNonce() {
 			return
 		}
 	}
-	if v.bind(CheckNonce); v.config.Challenge == nil || !v.found.ok(CheckSignature) {
+	if why := v.stale(); why != nil {
+		v.found.fail(CheckNonce, why)
+		return
+	}
+	if v.bind(CheckNonce); v.config.Challenge == nil || !v.found.ok(CheckSignature) || v.binding() != nil && !v.found.ok(CheckHolderBinding) {
 		return
 	}
 	if err := v.config.Challenge(v.options.Challenge); err != nil {

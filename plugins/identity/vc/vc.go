@@ -1,6 +1,6 @@
 // Package vc judges and makes credentials as pure rules: the data model of W3C Verifiable Credentials 2.0 and 1.1, proofs of
-// Data Integrity (eddsa-jcs-2022, eddsa-rdfc-2022) and JOSE tokens (vc+jwt, vp+jwt), bitstring status lists, JSON Schema,
-// presentations, and the report that says of each check by name how it went.
+// Data Integrity (eddsa-jcs-2022, eddsa-rdfc-2022), JOSE tokens (vc+jwt, vp+jwt) and those whose claims a holder may withhold (vc+sd-jwt,
+// vp+sd-jwt), bitstring status lists, JSON Schema, presentations, and the report that says of each check by name how it went.
 //
 // It knows no clock, no network, no store and no ledger: time is in Config, and whatever has to be looked up is a func
 // there, nil meaning never. It holds no private key; those who make proofs bring a func that signs. It does not decide what
@@ -65,7 +65,8 @@ const MaxAhead = 60 * time.Second
 // MaxCredentials bounds the credentials of a presentation.
 const MaxCredentials = 32
 
-// Verify judges a credential: a JSON object with a proof, an enveloped credential, or a compact vc+jwt.
+// Verify judges a credential: a JSON object with a proof, an enveloped credential, or a compact vc+jwt or vc+sd-jwt. Of an
+// SD-JWT it judges what is disclosed. A key binding is verified where there is one; only VerifyPresentation asks for it.
 func Verify(c Config, raw []byte, o Options) Report {
 	v := &verification{config: c, options: o}
 	return v.credential(raw)
@@ -78,12 +79,14 @@ type verification struct {
 	listOnly bool // a status list: no status of its own, no policy
 
 	doc      did.Object
-	token    *token // nil: Data Integrity
+	token    *token     // nil: Data Integrity
+	chosen   *selective // nil: not an SD-JWT
 	issuer   string
 	evidence []*evidence
 	unread   *fault    // the first proof that could not be read
 	claimed  time.Time // when the issuer says it signed
 	anchored time.Time // when an anchor shows it existed; zero: no anchor
+	holder   string    // whose key is bound to an SD-JWT
 	path     []string  // of trust
 	found    findings
 }
@@ -105,6 +108,7 @@ func (v *verification) credential(raw []byte) Report {
 	v.checkSignature()
 	v.findAnchor()
 	v.checkIssuer()
+	v.checkBinding()
 	v.checkValidity()
 	if !v.listOnly {
 		v.checkStatus()
@@ -142,18 +146,21 @@ func (v *verification) open(raw []byte, envelope, typ string) *fault {
 	}
 	raw = bytes.TrimSpace(raw)
 	if len(raw) > 0 && raw[0] != '{' {
-		return v.openToken(unquoted(raw), typ)
+		if raw = unquoted(raw); isSelective(raw) {
+			typ = selectiveType(typ)
+		}
+		return v.openToken(raw, typ)
 	}
 	doc, err := did.DecodeObject(raw, did.JSONLimits{MaxBytes: limit, MaxDepth: MaxDepth})
 	if err != nil {
 		return parsingFault(err)
 	}
 	if isEnveloped(doc, envelope) {
-		compact, err := openEnvelope(doc, envelope, typ)
+		content, typ, err := openEnvelope(doc, envelope, typ, selectiveType(typ))
 		if err != nil {
 			return malformed(err)
 		}
-		return v.openToken(compact, typ)
+		return v.openToken(content, typ)
 	}
 	if _, err := did.Canonical(doc); err != nil {
 		return malformed(err) // a number that would be rounded
@@ -171,7 +178,7 @@ func unquoted(raw []byte) []byte {
 }
 
 func (v *verification) openToken(compact []byte, typ string) *fault {
-	t, err := parseToken(compact, typ)
+	t, err := v.readTyped(compact, typ)
 	if err != nil {
 		return parsingFault(err)
 	}
@@ -180,6 +187,22 @@ func (v *verification) openToken(compact []byte, typ string) *fault {
 	}
 	v.token, v.doc = t, t.claims
 	return nil
+}
+
+// readTyped reads a JWT or an SD-JWT, as the type says.
+func (v *verification) readTyped(text []byte, typ string) (*token, error) {
+	if typ != TypeCredentialSDJWT && typ != TypePresentationSDJWT {
+		return parseToken(text, typ)
+	}
+	s, err := parseSelective(text, typ)
+	if err != nil {
+		return nil, err
+	}
+	if s.stray() {
+		v.unread = badToken("a disclosure is not of this token")
+	}
+	v.chosen = s
+	return s.token, nil
 }
 
 func parsingFault(err error) *fault {
