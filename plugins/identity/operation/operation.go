@@ -81,7 +81,7 @@ func CheckTime(v plugins.View, e *did.Envelope, t tangle.Time) error {
 	switch {
 	case t > e.NotAfter:
 		return plugins.Reject("expired", "notAfter is %s, it is %s", e.NotAfter, t)
-	case e.NotAfter.Sub(t) > MaxAhead:
+	case e.NotAfter > t.Add(MaxAhead): // a time far ahead is no duration that fits
 		return plugins.Reject("bad_value", "notAfter is %s, more than %d hours after %s", e.NotAfter, int(MaxAhead.Hours()), t)
 	case did.SeenBefore(v, e):
 		return plugins.Reject("replayed", "operation %s was accepted before", e.Hash)

@@ -259,6 +259,29 @@ func TestReplays(t *testing.T) {
 	}
 }
 
+// The memory of operations is bounded in time, so no notAfter may lie further ahead; not even one so far that its distance
+// is no Duration.
+func TestNotAfterIsBounded(t *testing.T) {
+	l := newLedger()
+	list := l.create(t, 1, Suspension)
+	week := tangle.Time(operation.MaxAhead.Milliseconds())
+	for _, c := range []struct {
+		notAfter tangle.Time
+		want     string
+	}{
+		{start + week, ""}, {start + week + 1000, "bad_value"},
+		{11_053_000_000_000, "bad_value"},  // 9.26e12 ms ahead: beyond the largest Duration
+		{20_300_000_000_000, "bad_value"},  // once around
+		{253_402_300_799_000, "bad_value"}, // the end of the year 9999
+	} {
+		h := l.header(1)
+		h.NotAfter = c.notAfter
+		if _, code := l.by(t, 1, NewSet(h, list, []int{1}, nil)); code != c.want {
+			t.Errorf("notAfter %s: got %q, want %q", c.notAfter, code, c.want)
+		}
+	}
+}
+
 // A rejected operation may be tried again: it is not remembered, and writes nothing.
 func TestRejectedIsNotRemembered(t *testing.T) {
 	l := newLedger()
