@@ -72,15 +72,16 @@ func (f *fields) list(name string) []any {
 func (f *fields) texts(name string) []string {
 	list := f.list(name)
 	texts := make([]string, len(list))
+	seen := make(map[string]bool, len(list))
 	for i, v := range list {
 		s, ok := v.(string)
 		if !ok {
 			f.fault("%s[%d] is not a text", name, i)
 		}
-		if slices.Contains(texts[:i], s) {
+		if seen[s] {
 			f.fault("%s[%d] stands there before", name, i)
 		}
-		texts[i] = s
+		texts[i], seen[s] = s, true
 	}
 	return texts
 }

@@ -2,6 +2,7 @@ package did
 
 import (
 	"slices"
+	"sort"
 	"strings"
 
 	"weft/plugins"
@@ -110,29 +111,69 @@ func versionAt(v plugins.View, d DID, head Head, at tangle.Time) (int, error) {
 	return low, nil
 }
 
+// MaxForeign is how many references of one relationship to methods of other did:weft are followed when the ledger asks who
+// holds it, in the order of the document. Each costs every node the reading of another document, at whatever place somebody
+// else's operation asks for it.
+const MaxForeign = 8
+
 // Holds says whether one of the signers' keys (multikeys) is in the relationship of the actor's current document, and in use
 // at time at. The actor is an active did:weft, or a did:key, which holds itself. An error is a broken invariant.
-func Holds(v plugins.View, actor string, rel Relationship, signers []string, at tangle.Time) (bool, error) {
+func Holds(v plugins.View, actor string, rel Relationship, signers []string, at tangle.Time) (held bool, err error) {
+	err = keysIn(v, actor, rel, at, func(key string) bool {
+		held = slices.Contains(signers, key)
+		return !held
+	})
+	return held, err
+}
+
+// Held are those of the signers' keys of which Holds is true, in the order of signers.
+func Held(v plugins.View, actor string, rel Relationship, signers []string, at tangle.Time) (held []string, err error) {
+	var keys []string
+	err = keysIn(v, actor, rel, at, func(key string) bool {
+		keys = append(keys, key)
+		return true
+	})
+	for _, s := range signers {
+		if slices.Contains(keys, s) {
+			held = append(held, s)
+		}
+	}
+	return held, err
+}
+
+// keysIn visits the keys in use in a relationship of the actor's current document, until visit returns false.
+func keysIn(v plugins.View, actor string, rel Relationship, at tangle.Time, visit func(key string) bool) error {
 	u, err := ParseURL(actor)
 	if err != nil || u.DID != actor {
-		return false, nil
+		return nil
 	}
 	doc, _, err := documentAt(v, u, 0)
 	if err != nil {
-		return false, unlessRejected(err)
+		return unlessRejected(err)
 	}
 	references, _ := doc[string(rel)].([]any)
+	foreign := 0
 	for _, reference := range references {
 		url, _ := reference.(string)
+		if isForeign(url, actor) {
+			if foreign++; foreign > MaxForeign {
+				continue
+			}
+		}
 		m, err := methodOf(v, doc, url)
 		switch {
 		case unlessRejected(err) != nil:
-			return false, err
-		case err == nil && m.usable(at) && slices.Contains(signers, m.Key.Multikey()):
-			return true, nil
+			return err
+		case err == nil && m.usable(at) && !visit(m.Key.Multikey()):
+			return nil
 		}
 	}
-	return false, nil
+	return nil
+}
+
+// isForeign says whether a reference leads to the log of another DID.
+func isForeign(url, actor string) bool {
+	return strings.HasPrefix(url, methodPrefix) && !strings.HasPrefix(url, actor+"#")
 }
 
 // unlessRejected keeps the errors that mean damage.
@@ -164,20 +205,22 @@ type Compromise struct {
 	Version int
 }
 
-// FindCompromise returns the first operation of the DID that named the key (a multikey), and whether there is one.
+// FindCompromise returns the first operation of the DID that named the key (a multikey), and whether there is one. The list
+// only grows, so it searches by halves.
 func FindCompromise(v plugins.View, d DID, multikey string) (c Compromise, found bool, err error) {
 	head, known, err := ReadHead(v, d)
 	if err != nil || !known || !slices.Contains(head.Compromised, multikey) {
 		return c, false, err
 	}
-	scan := Log(v, d, 1, func(n int, r Record) bool {
-		var op *Operation
-		if op, err = decodeStored(r.Raw); err != nil {
-			return false
-		}
-		found = slices.Contains(op.Params.Compromised, multikey)
-		c = Compromise{r.Place, n}
-		return !found
+	last := head.Version
+	if head.Deactivated {
+		last-- // it names none
+	}
+	n := 1 + sort.Search(last-1, func(i int) bool {
+		_, op, fault := ReadOperation(v, d, i+1)
+		err = firstError(err, fault)
+		return fault == nil && slices.Contains(op.Params.Compromised, multikey)
 	})
-	return c, found, firstError(err, scan)
+	r, fault := ReadRecord(v, d, n)
+	return Compromise{r.Place, n}, true, firstError(err, fault)
 }

@@ -306,6 +306,12 @@ func TestCompromisedOnlyGrows(t *testing.T) {
 	if _, found, err := FindCompromise(l, d, multikey(1)); found || err != nil {
 		t.Errorf("key 1: %v %v", found, err)
 	}
+	l.want("", sign(t, Deactivate(testNetwork(), d, l.head(d), 0), 2))
+	for seed, version := range map[byte]int{7: 1, 8: 2, 9: 3} {
+		if c, found, err := FindCompromise(l, d, multikey(seed)); err != nil || !found || c.Version != version {
+			t.Errorf("key %d of a deactivated DID: %+v %v %v", seed, c, found, err)
+		}
+	}
 }
 
 func TestNotAfter(t *testing.T) {

@@ -2,6 +2,7 @@ package did
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -333,6 +334,33 @@ func TestHolds(t *testing.T) {
 		if got, err := Holds(l, actor.String(), AssertionMethod, multikeys(1, 2), epoch); got || err != nil {
 			t.Errorf("%s holds something of a deactivated DID: %v", actor, err)
 		}
+	}
+}
+
+// What one operation makes every node read is bounded, however many other documents a relationship refers to.
+func TestHoldsReadsFewDocuments(t *testing.T) {
+	l := newLedger(t)
+	friend, references := make([]DID, 20), []any{"did:key:" + multikey(99) + "#" + multikey(99)}
+	for i := range friend {
+		friend[i] = l.create(oneKey(byte(100+i)), byte(100+i))
+		references = append(references, friend[i].String()+"#key-1")
+	}
+	c := oneKey(1)
+	c.Document = Object{
+		"verificationMethod": []any{Object{"id": "#key-1", "type": "Multikey", "publicKeyMultibase": multikey(1)}},
+		"assertionMethod":    append(references, "#key-1"),
+	}
+	d := l.create(c, 1).String()
+	last := byte(100 + MaxForeign - 1)
+	for seed, want := range map[byte]bool{99: true, 100: true, last: true, last + 1: false, 1: true} {
+		got, err := Holds(l, d, AssertionMethod, multikeys(seed), epoch)
+		if got != want || err != nil {
+			t.Errorf("key %d: %v %v", seed, got, err)
+		}
+	}
+	got, err := Held(l, d, AssertionMethod, multikeys(last+1, last, 1, 5), epoch)
+	if want := multikeys(last, 1); !slices.Equal(got, want) || err != nil {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 

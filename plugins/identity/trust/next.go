@@ -144,17 +144,35 @@ func (op *Operation) checkUnderRoot(v plugins.View, f *Federation, t tangle.Time
 	if op.Grant.MaxDepth > f.MaxDepth {
 		return plugins.Reject("depth_exceeded", "maxDepth is %d, the federation's %d", op.Grant.MaxDepth, f.MaxDepth)
 	}
-	all, err := Properties(v, f.ID)
+	current, err := f.current(v, op.Grant.Properties, t)
 	if err != nil {
 		return err
 	}
-	var current []Property
-	for i := range all {
-		if term := all[i].termAt(t); term != nil && term.inForce(t) {
-			current = append(current, term.Property)
+	return op.Grant.attenuates(always(), current)
+}
+
+// current are the federation's properties in force of which one could cover one of those asked for. Only these are read: a
+// federation may have many, and large ones.
+func (f *Federation) current(v plugins.View, asked []Property, t tangle.Time) (list []Property, err error) {
+	read := map[string]bool{}
+	for _, p := range asked {
+		for _, pattern := range patterns(p.Path) {
+			if read[pattern] {
+				continue
+			}
+			read[pattern] = true
+			var record PropertyRecord
+			if found, err := get(v, keyProperty+f.ID+pattern, &record); err != nil {
+				return nil, err
+			} else if !found {
+				continue
+			}
+			if term := record.termAt(t); term != nil && term.inForce(t) {
+				list = append(list, term.Property)
+			}
 		}
 	}
-	return op.Grant.attenuates(always(), current)
+	return list, nil
 }
 
 // checkUnderGrant judges what the subject of a grant grants on.
@@ -258,16 +276,6 @@ func isAbove(v plugins.View, f *Federation, g *Grant, actor string, t tangle.Tim
 	return false, errDepth
 }
 
-// keyOf finds the first key with which a root speaks; -1 if it does not.
-func keyOf(v plugins.View, root string, keys []string, t tangle.Time) (int, error) {
-	for i, key := range keys {
-		if ok, err := did.Holds(v, root, did.CapabilityInvocation, []string{key}, t); ok || err != nil {
-			return i, err
-		}
-	}
-	return -1, nil
-}
-
 // vote wants the threshold of roots that have a voice, without the one concerned, the actor among them. One key counts for
 // one root; roots take keys in ascending order.
 func (f *Federation) vote(v plugins.View, e *did.Envelope, actor, concerned string, t tangle.Time) error {
@@ -277,12 +285,15 @@ func (f *Federation) vote(v plugins.View, e *did.Envelope, actor, concerned stri
 		if !r.hasVoice() || r.DID == concerned {
 			continue
 		}
-		i, err := keyOf(v, r.DID, free, t)
+		if count >= f.Threshold && actorCounts {
+			return nil
+		}
+		held, err := did.Held(v, r.DID, did.CapabilityInvocation, free, t)
 		if err != nil {
 			return err
 		}
-		if i >= 0 {
-			free = slices.Delete(free, i, i+1)
+		if len(held) > 0 {
+			free = slices.DeleteFunc(free, func(key string) bool { return key == held[0] })
 			count++
 			actorCounts = actorCounts || r.DID == actor
 		}
@@ -373,7 +384,11 @@ func (op *Operation) addProperty(v plugins.View, at did.Place) ([]did.Write, err
 		return nil, plugins.Reject("rate_limited", "%s was set %d times, the most it may", p.Path, MaxPropertyTerms)
 	}
 	p.Terms = append(p.Terms, PropertyTerm{op.Property, Term{From: operation.Instant(at.Time)}})
-	return []did.Write{write(key, p)}, nil
+	w := write(key, p)
+	if found && len(w.Value) > MaxPropertyBytes {
+		return nil, plugins.Reject("rate_limited", "%s would have %d bytes with all that it was, at most %d may be", p.Path, len(w.Value), MaxPropertyBytes)
+	}
+	return []did.Write{w}, nil
 }
 
 func (op *Operation) revokeProperty(v plugins.View, at did.Place) ([]did.Write, error) {

@@ -2,10 +2,12 @@ package trust
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/operation"
 	"weft/tangle"
@@ -372,6 +374,70 @@ func TestProperties(t *testing.T) {
 	list, err := Properties(l.state, f)
 	if err != nil || len(list) != 1 || len(list[0].Terms) != 2 || len(list[0].Terms[0].Revoked) != 2 {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// counting counts what is read through it.
+type counting struct {
+	plugins.View
+	bytes int
+}
+
+func (c *counting) Get(key []byte) []byte {
+	b := c.View.Get(key)
+	c.bytes += len(b)
+	return b
+}
+
+func (c *counting) Scan(from, to []byte, visit func(key, value []byte) bool) {
+	c.View.Scan(from, to, func(key, value []byte) bool {
+		c.bytes += len(value)
+		return visit(key, value)
+	})
+}
+
+// A grant reads the properties that it could be made from, and no others: whoever founds a federation decides how many it
+// has, and every node pays for reading them.
+func TestGrantsReadFewProperties(t *testing.T) {
+	l := newLedger()
+	f := l.found(t, 1, ages(), 1)
+	long := strings.Repeat("x", MaxTextBytes-2)
+	large := Property{Values: make([]Value, 60)}
+	for i := range large.Values {
+		large.Values[i] = Text(fmt.Sprintf("%02d%s", i, long))
+	}
+	for i := range 40 {
+		large.Path = fmt.Sprintf("other.p%d", i)
+		l.must(t, NewAddProperty(l.header(actor(1)), f, large), 1)
+	}
+	op, err := Decode(network(), did.DefaultLimits(), sign(t, NewGrant(l.header(actor(1)), grant(f, 12)), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &counting{View: l.state}
+	if _, err := Next(v, did.DefaultLimits(), op, l.place); err != nil {
+		t.Fatal(err)
+	}
+	if v.bytes > 8<<10 {
+		t.Errorf("%d bytes of state are read for one grant", v.bytes)
+	}
+}
+
+func TestOnePropertyStaysSmall(t *testing.T) {
+	l := newLedger()
+	f := l.found(t, 1, nil, 1)
+	large := Property{Path: "x", Values: make([]Value, 80)}
+	for i := range large.Values {
+		large.Values[i] = Text(fmt.Sprintf("%02d%s", i, strings.Repeat("x", MaxTextBytes-2)))
+	}
+	got := []string{}
+	for range 4 {
+		_, code := l.apply(t, NewAddProperty(l.header(actor(1)), f, large), 1)
+		got = append(got, code)
+		l.apply(t, NewRevokeProperty(l.header(actor(1)), f, "x", Revoking{EffectiveAt: second(0)}), 1)
+	}
+	if want := []string{"", "", "", "rate_limited"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -156,9 +156,6 @@ func (g *Grant) window() window {
 	return w
 }
 
-// inForce says whether a grant can be used at t, whatever its parents are.
-func (g *Grant) inForce(t tangle.Time) bool { return g.window().holds(t) && !g.Revoked.effective(t) }
-
 // ReadFederation returns a federation, or rejects with unknown_federation.
 func ReadFederation(v plugins.View, id string) (*Federation, error) {
 	f := &Federation{}

@@ -28,9 +28,10 @@ const (
 	MaxDepth            = 4  // levels of accreditation below a root's own grants
 	MaxSteps            = MaxDepth + 1
 	MaxGrantProperties  = 16
-	MaxFederationPaths  = 256 // properties of a federation, with revoked ones
-	MaxCreateProperties = 64  // of them in its create
-	MaxPropertyTerms    = 16  // how often the property of one path is set anew
+	MaxFederationPaths  = 256      // properties of a federation, with revoked ones
+	MaxCreateProperties = 64       // of them in its create
+	MaxPropertyTerms    = 16       // how often the property of one path is set anew
+	MaxPropertyBytes    = 64 << 10 // of one path with all its terms: every grant below it reads them
 	MaxGrantsPerSubject = 1000
 )
 
