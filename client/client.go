@@ -120,6 +120,7 @@ type call struct {
 	key    string // Idempotency-Key
 	once   bool   // must not be sent again by itself
 	last   string // Last-Event-ID
+	span   string // Range
 	match  string // If-Match, without quotes
 	stale  bool   // do not ask for Weft-Min-Position
 }
@@ -200,6 +201,7 @@ func (c *Client) setHeaders(h http.Header, q call) {
 	set("Accept", q.accept)
 	set("Idempotency-Key", q.key)
 	set("Last-Event-ID", q.last)
+	set("Range", q.span)
 	if q.match != "" {
 		h.Set("If-Match", strconv.Quote(q.match))
 	}

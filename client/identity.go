@@ -42,9 +42,15 @@ type OperationResult struct {
 	List       string `json:"list,omitempty"`
 	Federation string `json:"federation,omitempty"`
 	Grant      string `json:"grant,omitempty"`
+
+	// Of a channel.
+	Channel string       `json:"channel,omitempty"`
+	Event   *uint64      `json:"event,omitempty"`
+	Seq     uint64       `json:"seq,omitempty"`
+	Head    *tangle.Hash `json:"head,omitempty"`
 }
 
-// SubmitOperation publishes a signed operation of any kind of identity: of a DID, a status list or trust. The body says
+// SubmitOperation publishes a signed operation of any kind: of a DID, a status list, trust or a channel. The body says
 // what it is, so it also says the route. It is sent again when the node is busy or silent: the same operation twice is
 // one operation.
 func (c *Client) SubmitOperation(ctx context.Context, operation []byte, o OperationOptions) (Operated, error) {
@@ -63,12 +69,17 @@ func (c *Client) SubmitOperation(ctx context.Context, operation []byte, o Operat
 
 // operationRoute is where an operation goes.
 func operationRoute(operation []byte) (method, path string, err error) {
-	var head struct{ Type, Op, DID, List, Federation, Grant string }
+	var head struct{ Type, Op, DID, List, Federation, Grant, Channel string }
 	if err := json.Unmarshal(operation, &head); err != nil {
 		return "", "", fmt.Errorf("not an operation: %w", err)
 	}
 	post := func(parts ...string) (string, string, error) { return http.MethodPost, route(parts...), nil }
+	if head.Type == "weft/channel/1" && head.Op != "create" {
+		return post("channels", head.Channel, "operations")
+	}
 	switch head.Type + " " + head.Op {
+	case "weft/channel/1 create":
+		return post("channels")
 	case "weft/op/1 create":
 		return post("identities")
 	case "weft/op/1 update":
