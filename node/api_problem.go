@@ -57,7 +57,7 @@ func (p *problem) status() int {
 	case "forbidden", "bad_signature", "not_entitled", "not_participant", "right_missing", "not_valid_now", "tag_not_allowed",
 		"record_limit", "locked", "owner_only", "refused", "custody_denied", "history_policy", "profile_rule":
 		return http.StatusForbidden
-	case "not_found", "unknown_did", "unknown_channel", "unknown_record":
+	case "not_found", "unknown_operation", "unknown_did", "unknown_channel", "unknown_record":
 		return http.StatusNotFound
 	case "method_not_allowed":
 		return http.StatusMethodNotAllowed

@@ -22,6 +22,8 @@ func apiRoutes() []apiRoute {
 		{method: "POST", path: v1 + "/receipts/verify", auth: authOpen, rate: rateVerify, body: MaxReceiptBytes * 3 / 2,
 			types: jsonOrBytes, handle: (*apiCall).verifyReceipt},
 
+		read("/operations/:opHash", (*apiCall).operation),
+
 		read("/checkpoints", (*apiCall).checkpointList, pageQuery()...),
 		read("/checkpoints/:n", (*apiCall).checkpointOf),
 		read("/commits", (*apiCall).commits, pageQuery("from")...),

@@ -69,7 +69,7 @@ func (n *Node) host(name string) plugins.Host {
 		Entry:     n.entryState,
 		Receipt:   func(hash tangle.Hash) ([]byte, error) { return n.Ledger.Receipt(hash) },
 		Head:      n.pluginHead,
-		CatchUp:   n.catchUp,
+		CatchUp:   n.CatchUp,
 		Ask: func(ctx context.Context, of tangle.Member, question []byte) ([]byte, error) {
 			return n.asks.ask(ctx, name, of, question)
 		},
@@ -106,12 +106,12 @@ func (n *Node) entryState(hash tangle.Hash) (plugins.EntryState, bool) {
 	return e, true
 }
 
-// maxCatchUp bounds catchUp: a reader waits no longer than a person notices.
+// maxCatchUp bounds CatchUp: a reader waits no longer than a person notices.
 const maxCatchUp = 500 * time.Millisecond
 
-// catchUp waits until a leader of a round that is attached now is committed: what another node has called final is in its
+// CatchUp waits until a leader of a round that is attached now is committed: what another node has called final is in its
 // past, or this node has nothing of it yet.
-func (n *Node) catchUp(ctx context.Context) {
+func (n *Node) CatchUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, maxCatchUp)
 	defer cancel()
 	for round := n.Ledger.Head().Round; ; {

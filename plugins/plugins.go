@@ -47,6 +47,10 @@ type Plugin struct {
 	// HTTP is what it serves.
 	HTTP Routes
 
+	// Operation tells what became of a signed operation, by its opHash, as a JSON value; ok is false if it is none of this
+	// plugin's.
+	Operation func(opHash string) (state any, ok bool)
+
 	// Authenticate says who presents a bearer token, at every route of the node. One plugin of a node may have it. An error
 	// made by Reject is what the caller gets, bad_token as a rule.
 	Authenticate func(ctx context.Context, token string) (Caller, error)

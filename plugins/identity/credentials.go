@@ -17,30 +17,31 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 // credentialRoutes are those for issuers who hold their own key (identity.md, section 7.3), with templates.
 func (x *identity) credentialRoutes() []plugins.Route {
 	issue, read := plugins.ScopeCredentialsIssue, plugins.ScopeIdentitiesRead
 	admin := func(method, path string, serve func(http.ResponseWriter, *http.Request) error) plugins.Route {
-		r := token(method, path, plugins.ScopeAdmin, serve)
+		r := rest.Token(method, path, plugins.ScopeAdmin, serve)
 		r.Auth = plugins.AuthAdmin
 		return r
 	}
 	list := []plugins.Route{
-		token(http.MethodGet, "/credential-templates", read, x.listTemplates, pageQuery()...),
-		token(http.MethodGet, "/credential-templates/{template}", read, x.getTemplate),
+		rest.Token(http.MethodGet, "/credential-templates", read, x.listTemplates, rest.PageQuery()...),
+		rest.Token(http.MethodGet, "/credential-templates/{template}", read, x.getTemplate),
 		admin(http.MethodPost, "/credential-templates", x.addTemplate),
 		admin(http.MethodPut, "/credential-templates/{template}", x.putTemplate),
-		token(http.MethodPost, "/credentials/drafts", issue, x.draftCredential),
-		withBody(token(http.MethodPost, "/credentials", issue, x.registerCredential), MaxVerifyBody),
-		token(http.MethodGet, "/credentials", read, x.listCredentials, pageQuery("role", "template", "status")...),
-		open(http.MethodGet, v1+"/credentials/{id}/status", plugins.RateRead, x.credentialStatus),
-		token(http.MethodGet, "/credentials/{id}/custody", read, x.getCustody),
-		token(http.MethodDelete, "/credentials/{id}/custody", read, x.eraseCustody),
+		rest.Token(http.MethodPost, "/credentials/drafts", issue, x.draftCredential),
+		rest.WithBody(rest.Token(http.MethodPost, "/credentials", issue, x.registerCredential), rest.MaxVerifyBody),
+		rest.Token(http.MethodGet, "/credentials", read, x.listCredentials, rest.PageQuery("role", "template", "status")...),
+		rest.Open(http.MethodGet, v1+"/credentials/{id}/status", plugins.RateRead, x.credentialStatus),
+		rest.Token(http.MethodGet, "/credentials/{id}/custody", read, x.getCustody),
+		rest.Token(http.MethodDelete, "/credentials/{id}/custody", read, x.eraseCustody),
 	}
 	for _, verb := range []string{"revoke", "suspend", "reinstate"} {
-		list = append(list, signed(http.MethodPost, "/credentials/{id}/"+verb, x.submitting(KindStatus, x.fitsCredential(verb))))
+		list = append(list, rest.Signed(http.MethodPost, "/credentials/{id}/"+verb, x.submitting(KindStatus, x.fitsCredential(verb))))
 	}
 	return list
 }
@@ -85,7 +86,7 @@ type signingInput struct {
 // draftCredential is POST /api/v1/credentials/drafts.
 func (x *identity) draftCredential(w http.ResponseWriter, r *http.Request) error {
 	var body credentialIntent
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	owner := plugins.CallerOf(r.Context()).ID
@@ -118,8 +119,8 @@ func (x *identity) draftCredential(w http.ResponseWriter, r *http.Request) error
 	if err := x.records.put(sortDraft, id, owner, ends, d); err != nil {
 		return err
 	}
-	noStore(w)
-	return answer(w, http.StatusCreated, a)
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusCreated, a)
 }
 
 // randomID names a record: 128 bits that nobody guesses.
@@ -248,7 +249,7 @@ func (x *identity) registerCredential(w http.ResponseWriter, r *http.Request) er
 		Custody    bool            `json:"custody"` // keep the body, encrypted to the holder
 		Anchor     json.RawMessage `json:"anchor"`  // a signed anchor operation, published with it
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	caller := plugins.CallerOf(r.Context())
@@ -279,7 +280,7 @@ func (x *identity) registerCredential(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	w.Header().Set("Location", v1+"/credentials/"+url.PathEscape(id)+"/status")
-	return answer(w, http.StatusCreated, a)
+	return rest.Answer(w, http.StatusCreated, a)
 }
 
 type registered struct {
@@ -329,8 +330,8 @@ func (x *identity) submitAnchor(ctx context.Context, raw json.RawMessage) (strin
 	if err := fitsStatus(status.MakeAnchor)(op, nil); err != nil {
 		return "", err
 	}
-	s, err := x.submit(ctx, KindStatus, op, entry)
-	return s.hash, err
+	s, err := x.operations.Submit(ctx, KindStatus, op, entry)
+	return s.Hash, err
 }
 
 // registration are the records of a credential.
@@ -418,7 +419,7 @@ func (x *identity) credentialStatus(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, statusView{id, state, entries, now})
+	return rest.Answer(w, http.StatusOK, statusView{id, state, entries, now})
 }
 
 // credentialView is a credential in a list.
@@ -437,7 +438,7 @@ type credentialView struct {
 
 // listCredentials is GET /api/v1/credentials: those that the caller is a party of.
 func (x *identity) listCredentials(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r)
+	p, err := rest.ReadPage(r)
 	if err != nil {
 		return err
 	}
@@ -446,7 +447,7 @@ func (x *identity) listCredentials(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	var items []credentialView
-	x.records.each(sortCredential, "", p.after, func(id string, rec record) bool {
+	x.records.each(sortCredential, "", p.After, func(id string, rec record) bool {
 		var c issuedCredential
 		if err = json.Unmarshal(rec.Value, &c); err != nil || !want.fits(c) {
 			return err == nil
@@ -455,12 +456,12 @@ func (x *identity) listCredentials(w http.ResponseWriter, r *http.Request) error
 		if v, err = x.credentialView(id, c); err == nil && (want.state == "" || v.Status == want.state) {
 			items = append(items, v)
 		}
-		return err == nil && len(items) <= p.limit
+		return err == nil && len(items) <= p.Limit
 	})
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, pageOf(items, p, func(v credentialView) string { return v.CredentialID }))
+	return rest.Answer(w, http.StatusOK, rest.PageOf(items, p, func(v credentialView) string { return v.CredentialID }))
 }
 
 // credentialFilter is what a list is asked for, and by whom.
@@ -498,7 +499,7 @@ func (x *identity) credentialView(id string, c issuedCredential) (v credentialVi
 }
 
 // fitsCredential wants an operation that does to the credential of the path what the route says, and nothing else.
-func (x *identity) fitsCredential(verb string) fits {
+func (x *identity) fitsCredential(verb string) rest.Fits {
 	purpose := map[string]string{"revoke": "revocation", "suspend": "suspension", "reinstate": "suspension"}[verb]
 	return func(o plugins.Op, r *http.Request) error {
 		c, found, err := x.issued(r.PathValue("id"))

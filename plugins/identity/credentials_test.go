@@ -13,6 +13,7 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 func TestShippedTemplates(t *testing.T) {
@@ -44,7 +45,7 @@ func TestTemplates(t *testing.T) {
 			"schema": did.Object{"type": "object"}, "display": did.Object{"title": "Pass"}, "trust": did.Object{"property": "pass.door", "pointer": "/credentialSubject/door"},
 		}
 	}
-	var list listAnswer[template]
+	var list rest.List[template]
 	w.call(0, "GET", path+"?limit=4", nil, asMember...).into(200, &list)
 	if len(list.Items) != 4 || list.Next == nil || list.Items[0].Name != "AgeOver" {
 		t.Errorf("templates %+v", list)
@@ -208,7 +209,7 @@ func TestIssueByHolderOfTheKey(t *testing.T) {
 		{"", asIssuer, 1}, {"?role=issuer", asIssuer, 1}, {"?role=subject", asIssuer, 0}, {"?role=subject&template=AgeOver&status=revoked", asMember, 1},
 		{"?status=active", asIssuer, 0}, {"?template=FullName", asIssuer, 0}, {"", w.enter(0, holderOf("nobody")), 0}, {"", w.enter(0, admin), 1},
 	} {
-		var page listAnswer[credentialView]
+		var page rest.List[credentialView]
 		if w.call(0, "GET", "/api/v1/credentials"+c.query, nil, c.who...).into(200, &page); len(page.Items) != c.want {
 			t.Errorf("%s: %d items, want %d", c.query, len(page.Items), c.want)
 		}

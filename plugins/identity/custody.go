@@ -8,6 +8,7 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // custodyInfo binds a sealed body to its purpose.
@@ -69,8 +70,8 @@ func (x *identity) getCustody(w http.ResponseWriter, r *http.Request) error {
 	if !found || owner != plugins.CallerOf(r.Context()).DID {
 		return plugins.Reject("not_found", "no body of such a credential is kept for the caller")
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, s)
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, s)
 }
 
 // eraseCustody is DELETE /api/v1/credentials/{id}/custody: for the holder and administrators.
@@ -86,5 +87,5 @@ func (x *identity) eraseCustody(w http.ResponseWriter, r *http.Request) error {
 	if err := x.records.erase(sortCustody, id); err != nil {
 		return err
 	}
-	return none(w)
+	return rest.None(w)
 }

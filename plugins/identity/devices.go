@@ -14,6 +14,7 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // The bounds of an enrolment.
@@ -42,10 +43,10 @@ type devices struct {
 
 func (x *identity) deviceRoutes() []plugins.Route {
 	d := &devices{identity: x}
-	claim := withBody(open(http.MethodPost, v1+"/devices/enrolments/{id}/claim", plugins.RateAnonymous, d.claim), MaxOperationBody)
-	claim.Query = submitQuery()
+	claim := rest.WithBody(rest.Open(http.MethodPost, v1+"/devices/enrolments/{id}/claim", plugins.RateAnonymous, d.claim), rest.MaxOperationBody)
+	claim.Query = rest.SubmitQuery()
 	return []plugins.Route{
-		token(http.MethodPost, "/devices/enrolments", plugins.ScopeIdentitiesRead, d.enrol), claim,
+		rest.Token(http.MethodPost, "/devices/enrolments", plugins.ScopeIdentitiesRead, d.enrol), claim,
 	}
 }
 
@@ -62,7 +63,7 @@ func (d *devices) enrol(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Owner string `json:"owner"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	caller := plugins.CallerOf(r.Context())
@@ -85,8 +86,8 @@ func (d *devices) enrol(w http.ResponseWriter, r *http.Request) error {
 	if err := d.records.put(sortEnrolment, id, body.Owner, ends, enrolment{Owner: body.Owner, Claim: hash[:]}); err != nil {
 		return err
 	}
-	noStore(w)
-	return answer(w, http.StatusCreated, enrolmentView{id, base64.RawURLEncoding.EncodeToString(secret), body.Owner, ends.UTC().Format(time.RFC3339)})
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusCreated, enrolmentView{id, base64.RawURLEncoding.EncodeToString(secret), body.Owner, ends.UTC().Format(time.RFC3339)})
 }
 
 // mayOwn wants a DID that can be a controller.
@@ -119,7 +120,7 @@ type claimed struct {
 
 // claim is POST /api/v1/devices/enrolments/{id}/claim.
 func (d *devices) claim(w http.ResponseWriter, r *http.Request) error {
-	wait, err := readWait(r)
+	wait, err := rest.ReadWait(r)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (d *devices) claim(w http.ResponseWriter, r *http.Request) error {
 		Claim     string          `json:"claim"`
 		Operation json.RawMessage `json:"operation"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	id := r.PathValue("id")
@@ -135,19 +136,19 @@ func (d *devices) claim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	noStore(w)
+	rest.NoStore(w)
 	if v.missing > 0 {
 		w.Header().Set("Location", v1+"/proposals/"+id)
-		return answer(w, http.StatusAccepted, claimed{"proposed", v.op.(*did.Operation).DID.String(), one.OpHash, id})
+		return rest.Answer(w, http.StatusAccepted, claimed{"proposed", v.op.(*did.Operation).DID.String(), one.OpHash, id})
 	}
 	s, err := d.publish(r.Context(), id, v)
 	if err != nil {
 		return err
 	}
 	if wait > 0 {
-		d.await(r.Context(), &s, wait)
+		d.operations.Await(r.Context(), &s, wait)
 	}
-	return d.answerState(w, r, s)
+	return d.operations.Answer(w, r, s)
 }
 
 // redeem uses a claim up, unless the operation is one that the ledger would refuse in any case.
@@ -211,8 +212,8 @@ func (d *devices) find(id, claim string) (rec record, e enrolment, err error) {
 }
 
 // publish sends a complete operation out. If that fails the claim is good again.
-func (d *devices) publish(ctx context.Context, id string, v verdict) (operationState, error) {
-	s, err := d.submit(ctx, KindDID, v.op, v.raw)
+func (d *devices) publish(ctx context.Context, id string, v verdict) (rest.State, error) {
+	s, err := d.operations.Submit(ctx, KindDID, v.op, v.raw)
 	if err == nil {
 		return s, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // device makes the unsigned creation of a device that belongs to an owner.
@@ -80,7 +81,7 @@ func TestDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s stateAnswer
+	var s rest.StateAnswer
 	claim(enrol(), both).into(201, &s)
 	if s.Status != "final" || s.Outcome != "accepted" {
 		t.Errorf("%+v", s)

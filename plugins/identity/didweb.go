@@ -8,6 +8,7 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -37,7 +38,7 @@ func (x *identity) fetchWeb(ctx context.Context, id string) (did.Object, error) 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := x.fetcher.get(ctx, address, "application/did", "application/did+json", "application/did+ld+json", typeJSON)
+	raw, err := x.fetcher.get(ctx, address, "application/did", "application/did+json", "application/did+ld+json", rest.TypeJSON)
 	if err != nil {
 		return nil, err
 	}

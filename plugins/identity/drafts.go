@@ -13,6 +13,7 @@ import (
 	"weft/config/strict"
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -75,7 +76,7 @@ type toSignView struct {
 // draft is POST /api/v1/identities/drafts. Nothing is stored, and nothing secret goes in or out.
 func (x *identity) draft(w http.ResponseWriter, r *http.Request) error {
 	var intent draftIntent
-	if err := readInto(r, &intent); err != nil {
+	if err := rest.Read(r, &intent); err != nil {
 		return err
 	}
 	d := drafting{identity: x, intent: intent}
@@ -99,8 +100,8 @@ func (x *identity) draft(w http.ResponseWriter, r *http.Request) error {
 		}
 		a.ToSign = append(a.ToSign, toSignView{t.Proof, base64.RawURLEncoding.EncodeToString(t.HashData)})
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, a)
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, a)
 }
 
 // decodeUnsigned judges the form of an operation that nobody has signed yet: form and signatures are judged together, so
@@ -220,7 +221,7 @@ func (d *drafting) newParams() (did.Params, error) {
 	}
 	present := slices.Clone(p.UpdateKeys)
 	if d.intent.Params != nil {
-		if err := valueError(strict.Decode(d.intent.Params, &p, false)); err != nil {
+		if err := rest.ValueError(strict.Decode(d.intent.Params, &p, false)); err != nil {
 			return did.Params{}, err
 		}
 	}
@@ -257,7 +258,7 @@ func hashesOf(keys, hashes []string) ([]string, error) {
 
 func (d *drafting) newDocument() (did.Object, error) {
 	if d.intent.Document != nil {
-		return did.DecodeObject(d.intent.Document, did.JSONLimits{MaxBytes: MaxOperationBody})
+		return did.DecodeObject(d.intent.Document, did.JSONLimits{MaxBytes: rest.MaxOperationBody})
 	}
 	if d.intent.Keys == (usualKeys{}) {
 		return d.doc, nil

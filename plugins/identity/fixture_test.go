@@ -23,6 +23,7 @@ import (
 	"weft/node"
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -311,4 +312,10 @@ func (w *network) update(i int, p person, c did.Content) reply {
 		w.t.Fatal(err)
 	}
 	return w.call(i, "PUT", "/api/v1/identities/"+p.did.String()+"/document?wait=final&timeout=30s", raw)
+}
+
+// resultText is a member of what an operation made or changed.
+func resultText(a rest.StateAnswer, name string) string {
+	text, _ := a.Result[name].(string)
+	return text
 }

@@ -8,27 +8,28 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // identityRoutes are the life of a DID as signed operations, what is known of it, and what this node keeps beside it.
 func (x *identity) identityRoutes() []plugins.Route {
-	is := func(op string) fits {
+	is := func(op string) rest.Fits {
 		return func(o plugins.Op, r *http.Request) error { return x.fitsDID(o.(*did.Operation), op, r) }
 	}
 	about := func(path string, serve func(http.ResponseWriter, *http.Request) error, query ...string) plugins.Route {
-		r := open(http.MethodGet, v1+"/identities/{did}"+path, plugins.RateAnonymous, serve)
+		r := rest.Open(http.MethodGet, v1+"/identities/{did}"+path, plugins.RateAnonymous, serve)
 		r.Query = query
 		return r
 	}
 	log := about("/log", x.log, "receipts")
 	log.Gives = []string{typeJSONLines, typeNDJSON}
 	return slices.Concat([]plugins.Route{
-		signed(http.MethodPost, "/identities", x.submitting(KindDID, is(did.OpCreate))),
-		signed(http.MethodPut, "/identities/{did}/document", x.submitting(KindDID, is(did.OpUpdate))),
-		signed(http.MethodPost, "/identities/{did}/recover", x.submitting(KindDID, is(did.OpRecover))),
-		signed(http.MethodPost, "/identities/{did}/deactivate", x.submitting(KindDID, is(did.OpDeactivate))),
-		withBody(open(http.MethodPost, v1+"/identities/drafts", plugins.RateAnonymous, x.draft), MaxOperationBody),
-		about("/document", x.document, "version", "at"), about("/history", x.history, pageQuery()...), log,
+		rest.Signed(http.MethodPost, "/identities", x.submitting(KindDID, is(did.OpCreate))),
+		rest.Signed(http.MethodPut, "/identities/{did}/document", x.submitting(KindDID, is(did.OpUpdate))),
+		rest.Signed(http.MethodPost, "/identities/{did}/recover", x.submitting(KindDID, is(did.OpRecover))),
+		rest.Signed(http.MethodPost, "/identities/{did}/deactivate", x.submitting(KindDID, is(did.OpDeactivate))),
+		rest.WithBody(rest.Open(http.MethodPost, v1+"/identities/drafts", plugins.RateAnonymous, x.draft), rest.MaxOperationBody),
+		about("/document", x.document, "version", "at"), about("/history", x.history, rest.PageQuery()...), log,
 	}, x.profileRoutes(), x.proposalRoutes(), x.deviceRoutes())
 }
 
@@ -110,7 +111,7 @@ func (x *identity) document(w http.ResponseWriter, r *http.Request) error {
 	case result.Document == nil:
 		return plugins.Reject("deactivated", "the DID is deactivated; its versions are in /history")
 	}
-	a := resolverAnswer{form: formDocument, status: http.StatusOK, mediaType: typeJSON, body: result.Document}
+	a := resolverAnswer{form: formDocument, status: http.StatusOK, mediaType: rest.TypeJSON, body: result.Document}
 	a.describe(question{options: o}, result)
 	return a.write(w, r)
 }
@@ -120,7 +121,7 @@ type versionView struct {
 	VersionID string `json:"versionId"`
 	OpHash    string `json:"opHash"`
 	Op        string `json:"op"`
-	placeView
+	rest.Place
 	Time string `json:"time"`
 	Rule string `json:"rule"`
 
@@ -133,11 +134,11 @@ func (x *identity) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := readPage(r)
+	p, err := rest.ReadPage(r)
 	if err != nil {
 		return err
 	}
-	after, err := parseCursor(p.after)
+	after, err := parseCursor(p.After)
 	if err != nil {
 		return err
 	}
@@ -145,27 +146,27 @@ func (x *identity) history(w http.ResponseWriter, r *http.Request) error {
 	err = did.Log(x.host.View(), d, after+1, func(n int, record did.Record) bool {
 		list = append(list, versionView{
 			VersionID: record.VersionID(n), OpHash: record.OpHash, Op: operationName(record.Raw), n: n,
-			placeView: placeView{record.Position, record.Index}, Time: record.Time.String(), Rule: record.Rule.String(),
+			Place: rest.Place{Position: record.Position, Index: record.Index}, Time: record.Time.String(), Rule: record.Rule.String(),
 		})
-		return len(list) <= p.limit
+		return len(list) <= p.Limit
 	})
 	if err != nil {
 		x.damaged(err)
 		return err
 	}
-	return answer(w, http.StatusOK, pageOf(list, p, func(v versionView) string { return formatCursor(v.n) }))
+	return rest.Answer(w, http.StatusOK, rest.PageOf(list, p, func(v versionView) string { return formatCursor(v.n) }))
 }
 
 // listQuery is what GET /api/v1/identities is asked for.
 type listQuery struct {
-	page
+	rest.Page
 	kind  string // type
 	text  string // lower case
 	since time.Time
 }
 
 func readListQuery(r *http.Request) (q listQuery, err error) {
-	if q.page, err = readPage(r); err != nil {
+	if q.Page, err = rest.ReadPage(r); err != nil {
 		return q, err
 	}
 	v := r.URL.Query()

@@ -8,6 +8,7 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -22,7 +23,7 @@ type logLine struct {
 	Operation json.RawMessage `json:"operation,omitempty"` // of a conflict: in its receipt
 	OpHash    string          `json:"opHash"`
 	VersionID string          `json:"versionId,omitempty"`
-	placeView
+	rest.Place
 	Entry   tangle.Hash    `json:"entryHash"`
 	Time    string         `json:"time,omitempty"`
 	Author  *tangle.Member `json:"author,omitempty"`
@@ -84,13 +85,13 @@ func (c conflict) before(p did.Place) bool {
 
 func recordLine(n int, r did.Record) logLine {
 	return logLine{
-		Operation: r.Raw, OpHash: r.OpHash, VersionID: r.VersionID(n), placeView: placeView{r.Position, r.Index}, Entry: r.Entry,
+		Operation: r.Raw, OpHash: r.OpHash, VersionID: r.VersionID(n), Place: rest.Place{Position: r.Position, Index: r.Index}, Entry: r.Entry,
 		Time: r.Time.String(), Author: &r.By, Rule: r.Rule.String(),
 	}
 }
 
 func (x *identity) conflictLine(c conflict) logLine {
-	line := logLine{OpHash: c.OpHash, placeView: placeView{c.Position, c.Index}, Entry: c.Entry, Code: "conflict"}
+	line := logLine{OpHash: c.OpHash, Place: rest.Place{Position: c.Position, Index: c.Index}, Entry: c.Entry, Code: "conflict"}
 	if e, ok := x.host.Entry(c.Entry); ok && e.Ordered() {
 		line.Time = e.Time.String()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // idPath is a route of a DID.
@@ -20,11 +21,11 @@ func (p person) path(rest string) string { return "/api/v1/identities/" + p.did.
 func TestEveryNodeAnswersAlike(t *testing.T) {
 	w := start(t, networkOptions{nodes: 4})
 	p, raw := w.newPerson("anna")
-	var made stateAnswer
+	var made rest.StateAnswer
 	w.call(0, "POST", "/api/v1/identities?wait=final&timeout=30s", raw).into(201, &made)
 	v := w.call(2, "GET", identifiers(p.did.String()), nil).want(200).resolution()
-	if v.Version.VersionID != made.VersionID || made.DID != p.did.String() {
-		t.Errorf("node 2 says %q, node 0 said %q", v.Version.VersionID, made.VersionID)
+	if v.Version.VersionID != resultText(made, "versionId") || resultText(made, "did") != p.did.String() {
+		t.Errorf("node 2 says %q, node 0 said %q", v.Version.VersionID, resultText(made, "versionId"))
 	}
 	w.call(3, "HEAD", identifiers(p.did.String()), nil).want(200)
 	if r := w.call(1, "GET", identifiers(p.did.String()), nil, "Origin", "https://page.example"); r.header.Get("Access-Control-Allow-Origin") != "*" {
@@ -35,14 +36,14 @@ func TestEveryNodeAnswersAlike(t *testing.T) {
 	testIfMatch(t, w, p)
 }
 
-func testProof(t *testing.T, w *network, p person, made stateAnswer) {
+func testProof(t *testing.T, w *network, p person, made rest.StateAnswer) {
 	v := w.call(0, "GET", identifiers(p.did.String())+"?proof=true", nil).want(200).resolution()
 	if len(v.Version.Proof) != 1 || len(v.Version.Proof[0].Receipts) != 1 {
 		t.Fatalf("proof %+v", v.Version.Proof)
 	}
 	proof := v.Version.Proof[0]
-	if proof.Type != "WeftCheckpointProof2026" || proof.Network != w.id.String() || proof.VersionID != made.VersionID ||
-		proof.Receipts[0].Op != made.OpHash || proof.Receipts[0].Position != uint64(made.Position) || !strings.HasSuffix(proof.Log, p.path("/log?receipts=true")) {
+	if proof.Type != "WeftCheckpointProof2026" || proof.Network != w.id.String() || proof.VersionID != resultText(made, "versionId") ||
+		proof.Receipts[0].Op != made.OpHash || proof.Receipts[0].Position != uint64(made.Place.Position) || !strings.HasSuffix(proof.Log, p.path("/log?receipts=true")) {
 		t.Errorf("proof %+v", proof)
 	}
 	var report struct{ Verified bool }
@@ -54,7 +55,7 @@ func testProof(t *testing.T, w *network, p person, made stateAnswer) {
 
 func testHistoryAndLog(t *testing.T, w *network, p person) {
 	w.update(0, p, content(p.update, keyOf("second"))).want(200)
-	var page listAnswer[versionView]
+	var page rest.List[versionView]
 	w.call(0, "GET", p.path("/history?limit=1"), nil).into(200, &page)
 	if len(page.Items) != 1 || page.Next == nil || page.Items[0].Op != "create" || page.Items[0].Rule != "create" {
 		t.Fatalf("history %+v", page)

@@ -16,6 +16,7 @@ import (
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/jsonld"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -46,7 +47,7 @@ type identity struct {
 	ledger     ledger
 	settings   Settings
 	records    *records
-	pending    *pending
+	operations *rest.Operations
 	tokens     *tokens
 	vault      *vault
 	contexts   *jsonld.Contexts
@@ -66,16 +67,17 @@ func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
 	if err != nil {
 		return plugins.Plugin{}, err
 	}
-	x := &identity{host: h, now: now, ledger: l, settings: settings, records: &records{local: h.Local, now: now}, pending: newPending(), challenges: newChallenger(), faults: make(chan error, 1)}
+	x := &identity{host: h, now: now, ledger: l, settings: settings, records: &records{local: h.Local, now: now}, challenges: newChallenger(), faults: make(chan error, 1)}
 	x.fetcher = newFetcher(settings.Fetch)
 	x.books, x.served = newBooks(x.records), &servedLists{}
+	x.operations = rest.NewOperations(h, now, x.rules())
 	if err := x.openParts(); err != nil {
 		return plugins.Plugin{}, err
 	}
 	p := l.plugin()
 	p.Admit = l.admit(h.Self, now)
 	p.HTTP = plugins.Routes{List: x.routes(), Codes: statuses(), OpenAPI: fragments()}
-	p.Authenticate, p.Run = x.authenticate, x.run
+	p.Authenticate, p.Operation, p.Run = x.authenticate, x.operations.Look, x.run
 	return p, nil
 }
 
@@ -99,7 +101,7 @@ func (x *identity) run(ctx context.Context) error {
 		if err := x.records.expire(); err != nil {
 			return err
 		}
-		x.pending.expire(x.now())
+		x.operations.Expire()
 		x.challenges.used.expire(x.now())
 		select {
 		case <-ctx.Done():

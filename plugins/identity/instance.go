@@ -14,6 +14,7 @@ import (
 	"weft/plugins/identity/operation"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -74,7 +75,7 @@ func (in instance) read(o *issueOrder, raw json.RawMessage) (err error) {
 	if raw == nil {
 		return plugins.Reject("bad_value", "credential is missing")
 	}
-	if o.doc, err = did.DecodeObject(raw, did.JSONLimits{MaxBytes: MaxVerifyBody, MaxDepth: vc.MaxDepth}); err != nil {
+	if o.doc, err = did.DecodeObject(raw, did.JSONLimits{MaxBytes: rest.MaxVerifyBody, MaxDepth: vc.MaxDepth}); err != nil {
 		return err
 	}
 	if o.suite == "" {
@@ -240,7 +241,7 @@ func (in instance) signOperation(body did.Object) ([]byte, error) {
 }
 
 // publish signs and submits a status operation, and returns when it is final and accepted.
-func (in instance) publish(ctx context.Context, body did.Object) (s operationState, err error) {
+func (in instance) publish(ctx context.Context, body did.Object) (s rest.State, err error) {
 	raw, err := in.signOperation(body)
 	if err != nil {
 		return s, err
@@ -249,20 +250,20 @@ func (in instance) publish(ctx context.Context, body did.Object) (s operationSta
 	if err != nil {
 		return s, err
 	}
-	if s, err = in.submit(ctx, KindStatus, op, raw); err != nil {
+	if s, err = in.operations.Submit(ctx, KindStatus, op, raw); err != nil {
 		return s, err
 	}
 	return s, in.settle(ctx, &s)
 }
 
 // settle waits until an operation is final, and refuses any other end.
-func (in instance) settle(ctx context.Context, s *operationState) error {
-	in.await(ctx, s, waitForLedger)
+func (in instance) settle(ctx context.Context, s *rest.State) error {
+	in.operations.Await(ctx, s, waitForLedger)
 	switch {
 	case s.Status != "final":
-		return plugins.Reject("no_quorum", "the operation %s is not final yet", s.hash)
+		return plugins.Reject("no_quorum", "the operation %s is not final yet", s.Hash)
 	case s.Code != "":
-		return rejected(in.view(*s))
+		return rest.Rejected(in.operations.View(*s))
 	}
 	return nil
 }
@@ -300,7 +301,7 @@ func (in instance) usable(purpose status.Purpose) (string, bool) {
 // onItsWay waits for a list that was made before and is not on the ledger yet.
 func (in instance) onItsWay(ctx context.Context, purpose status.Purpose) (string, bool) {
 	for _, id := range in.books.of(in.DID, string(purpose)) {
-		if s, known := in.state(id); known && !s.Ordered() && in.settle(ctx, &s) == nil {
+		if s, known := in.operations.State(id); known && !s.Ordered() && in.settle(ctx, &s) == nil {
 			return id, true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 // issuerRoutes are the VC API (identity.md, section 7.3): of each issuer instance below its name, and of the first one at
@@ -17,15 +18,15 @@ import (
 func (x *identity) issuerRoutes() (list []plugins.Route) {
 	for _, base := range []string{"", "/issuers/{name}"} {
 		post := func(path string, rate plugins.Rate, serve func(http.ResponseWriter, *http.Request) error) {
-			list = append(list, withBody(open(http.MethodPost, base+path, rate, serve), MaxVerifyBody))
+			list = append(list, rest.WithBody(rest.Open(http.MethodPost, base+path, rate, serve), rest.MaxVerifyBody))
 		}
 		post("/credentials/issue", plugins.RateWrite, x.issueCredential)
 		post("/credentials/status", plugins.RateWrite, x.setCredentialStatus)
 		post("/credentials/verify", plugins.RateVerify, x.verifyCredential)
 		post("/presentations/verify", plugins.RateVerify, x.verifyPresentation)
-		lists := open(http.MethodGet, base+"/status-lists/{list}", plugins.RateRead, x.serveList)
+		lists := rest.Open(http.MethodGet, base+"/status-lists/{list}", plugins.RateRead, x.serveList)
 		lists.Query, lists.Gives = []string{"timestamp"}, nil // it looks at Accept itself: clients ask for many kinds of JSON
-		challenges := withBody(open(http.MethodPost, base+"/challenges", plugins.RateAnonymous, x.makeChallenge), MaxBody)
+		challenges := rest.WithBody(rest.Open(http.MethodPost, base+"/challenges", plugins.RateAnonymous, x.makeChallenge), rest.MaxBody)
 		challenges.MayLack = true // callers send nothing, or an empty object
 		list = append(list, challenges, lists)
 	}
@@ -62,7 +63,7 @@ func (x *identity) issueCredential(w http.ResponseWriter, r *http.Request) error
 			Cryptosuite  string `json:"cryptosuite"`
 		} `json:"options"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return badRequest(err)
 	}
 	order := issueOrder{id: body.Options.CredentialID, suite: body.Options.Cryptosuite, by: plugins.CallerOf(r.Context()).ID, base: x.baseOf(r)}
@@ -76,8 +77,8 @@ func (x *identity) issueCredential(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	noStore(w)
-	return answer(w, http.StatusCreated, did.Object{"verifiableCredential": signed})
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusCreated, did.Object{"verifiableCredential": signed})
 }
 
 // baseOf is where this request reached the API, with the issuer's path: what status list URLs begin with.
@@ -198,11 +199,11 @@ func (x *identity) answerReport(w http.ResponseWriter, report vc.Report, whole b
 	if !report.Verified {
 		status = http.StatusBadRequest
 	}
-	noStore(w)
+	rest.NoStore(w)
 	if whole && report.Document != nil {
-		return answer(w, status, reportAnswer{report, report.Document})
+		return rest.Answer(w, status, reportAnswer{report, report.Document})
 	}
-	return answer(w, status, report)
+	return rest.Answer(w, status, report)
 }
 
 // verifyCredential is POST /credentials/verify: 200 for a credential that passes, 400 with the same report for one that does
@@ -247,7 +248,7 @@ func (x *identity) readVerify(r *http.Request, body any, o *verifyOptions) (vc.O
 			return vc.Options{}, err
 		}
 	}
-	if err := readInto(r, body); err != nil {
+	if err := rest.Read(r, body); err != nil {
 		return vc.Options{}, badRequest(err)
 	}
 	options, err := o.options()
@@ -262,8 +263,8 @@ func (x *identity) makeChallenge(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	text, _ := x.challenges.make(presentPurpose, x.now())
-	noStore(w)
-	return answer(w, http.StatusOK, map[string]string{"challenge": text})
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, map[string]string{"challenge": text})
 }
 
 // setCredentialStatus is POST /credentials/status: 200 once the ledger has the bit, or had it.
@@ -283,7 +284,7 @@ func (x *identity) setCredentialStatus(w http.ResponseWriter, r *http.Request) e
 		} `json:"credentialStatus"`
 		Status anyJSON `json:"status"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return badRequest(err)
 	}
 	if body.CredentialStatus.Type != "BitstringStatusListEntry" {
@@ -307,14 +308,14 @@ func (x *identity) answerSet(w http.ResponseWriter, r *http.Request, in instance
 	if len(refs) == 0 {
 		return badRequest(plugins.Reject("bad_value", "the credential has no status of this purpose"))
 	}
-	var last operationState
+	var last rest.State
 	for _, set := range byList(refs) {
 		var err error
 		if last, err = in.set(r.Context(), set.list, set.indexes, on); err != nil {
 			return err
 		}
 	}
-	return answer(w, http.StatusOK, x.view(last))
+	return rest.Answer(w, http.StatusOK, x.operations.View(last))
 }
 
 // issuer finds an instance by its name; the empty name is the first one.
@@ -346,7 +347,7 @@ func (in instance) authorize(r *http.Request) error {
 }
 
 // set changes bits of one list by an operation that the instance signs, and waits until it is final.
-func (in instance) set(ctx context.Context, list string, indexes []int, on bool) (operationState, error) {
+func (in instance) set(ctx context.Context, list string, indexes []int, on bool) (rest.State, error) {
 	return in.publish(ctx, in.setBody(list, indexes, on))
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 func TestIssueWithoutContexts(t *testing.T) {
@@ -161,7 +162,7 @@ func (w *network) getList(address string) (list did.Object) {
 	if err := json.NewDecoder(response.Body).Decode(&list); err != nil || response.StatusCode != http.StatusOK {
 		w.t.Fatalf("GET %s: HTTP %d %v", address, response.StatusCode, err)
 	}
-	if got := response.Header.Get("Content-Type"); got != typeJSON {
+	if got := response.Header.Get("Content-Type"); got != rest.TypeJSON {
 		w.t.Errorf("GET %s: %s", address, got)
 	}
 	return list

@@ -13,6 +13,7 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/trust"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -43,7 +44,7 @@ func (x *identity) makeLoginChallenge(w http.ResponseWriter, r *http.Request) er
 		DID      string `json:"did"`
 		Audience string `json:"audience"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	if body.Audience == "" {
@@ -56,8 +57,8 @@ func (x *identity) makeLoginChallenge(w http.ResponseWriter, r *http.Request) er
 		return plugins.Reject("bad_value", "audience: at most %d bytes", MaxAudience)
 	}
 	text, ends := x.challenges.make(loginPurpose(body.DID, body.Audience), x.now())
-	noStore(w)
-	return answer(w, http.StatusOK, loginChallenge{text, text, body.Audience, ends.UTC().Format(time.RFC3339)})
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, loginChallenge{text, text, body.Audience, ends.UTC().Format(time.RFC3339)})
 }
 
 func loginPurpose(who, audience string) string { return "login\x00" + who + "\x00" + audience }
@@ -78,7 +79,7 @@ func (x *identity) makeToken(w http.ResponseWriter, r *http.Request) error {
 		JWS          string          `json:"jws"`
 		Presentation json.RawMessage `json:"presentation"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	var s session
@@ -98,8 +99,8 @@ func (x *identity) makeToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, tokenAnswer{compact, "Bearer", int(s.expires.Sub(s.issued).Seconds()), s.roles})
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, tokenAnswer{compact, "Bearer", int(s.expires.Sub(s.issued).Seconds()), s.roles})
 }
 
 // loginBySignature judges a JWS over the challenge. Which algorithm counts is the key's to say, which the DID document names.
@@ -138,7 +139,7 @@ func (x *identity) loginBySignature(challenge, compact string) (s session, err e
 // loginByPresentation judges a presentation whose challenge is the nonce and whose domain is the audience; its credentials
 // can bring roles.
 func (x *identity) loginByPresentation(ctx context.Context, challenge string, raw []byte) (s session, err error) {
-	doc, err := did.DecodeObject(raw, did.JSONLimits{MaxBytes: MaxVerifyBody})
+	doc, err := did.DecodeObject(raw, did.JSONLimits{MaxBytes: rest.MaxVerifyBody})
 	if err != nil {
 		return s, err
 	}
@@ -267,7 +268,7 @@ func (x *identity) giveBack(w http.ResponseWriter, r *http.Request) error {
 	if err := x.tokens.revoke(s); err != nil {
 		return err
 	}
-	return none(w)
+	return rest.None(w)
 }
 
 // introspection is what a third service learns of a token (after RFC 7662).
@@ -287,15 +288,15 @@ func (x *identity) introspect(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Token string `json:"token"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
-	noStore(w)
+	rest.NoStore(w)
 	s, err := x.tokens.open(body.Token)
 	if err != nil || x.stillEntitled(s.method, s.key) != nil {
-		return answer(w, http.StatusOK, introspection{})
+		return rest.Answer(w, http.StatusOK, introspection{})
 	}
-	return answer(w, http.StatusOK, introspection{
+	return rest.Answer(w, http.StatusOK, introspection{
 		true, x.self(), s.subject, s.audience, s.issued.Unix(), s.expires.Unix(), s.id, s.roles,
 	})
 }
@@ -307,7 +308,7 @@ func (x *identity) jwks(w http.ResponseWriter, _ *http.Request) error {
 		return err
 	}
 	w.Header().Set("Cache-Control", "public, max-age=300")
-	return answer(w, http.StatusOK, set)
+	return rest.Answer(w, http.StatusOK, set)
 }
 
 // detailOf is what an error tells people.

@@ -11,6 +11,7 @@ import (
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 // Bounds of a profile.
@@ -39,10 +40,10 @@ func (x *identity) profileRoutes() []plugins.Route {
 	p := &profiles{identity: x}
 	scope := plugins.ScopeIdentitiesRead
 	return []plugins.Route{
-		token(http.MethodGet, "/identities", scope, x.listIdentities, pageQuery("type", "q", "createdAfter", "key")...),
-		token(http.MethodGet, "/identities/{did}", scope, x.readIdentity),
-		token(http.MethodPatch, "/identities/{did}/profile", scope, p.change),
-		token(http.MethodDelete, "/identities/{did}/profile", scope, p.erase),
+		rest.Token(http.MethodGet, "/identities", scope, x.listIdentities, rest.PageQuery("type", "q", "createdAfter", "key")...),
+		rest.Token(http.MethodGet, "/identities/{did}", scope, x.readIdentity),
+		rest.Token(http.MethodPatch, "/identities/{did}/profile", scope, p.change),
+		rest.Token(http.MethodDelete, "/identities/{did}/profile", scope, p.erase),
 	}
 }
 
@@ -114,11 +115,11 @@ func (x *identity) readIdentity(w http.ResponseWriter, r *http.Request) error {
 	if !found {
 		return plugins.Reject("unknown_did", "this node knows nothing of it")
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, v)
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, v)
 }
 
-// MaxListed bounds the DIDs looked at for one page of a list: a filter that fits few of many gives a short page with a
+// MaxListed bounds the DIDs looked at for one page of a list: a filter that rest.Fits few of many gives a short page with a
 // cursor.
 const MaxListed = 10_000
 
@@ -135,7 +136,7 @@ func (x *identity) listHolders(w http.ResponseWriter, r *http.Request, key strin
 		return plugins.Reject("bad_parameter", "key: want a multikey")
 	}
 	items := []identityView{}
-	for _, scid := range holders(x.host.IndexView(), key, MaxPage) {
+	for _, scid := range holders(x.host.IndexView(), key, rest.MaxPage) {
 		v, visible, found, err := x.viewOf(plugins.CallerOf(r.Context()), "did:"+did.MethodName+":"+x.label()+":"+scid)
 		if err != nil {
 			return err
@@ -144,8 +145,8 @@ func (x *identity) listHolders(w http.ResponseWriter, r *http.Request, key strin
 			items = append(items, v)
 		}
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, listAnswer[identityView]{Items: items})
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, rest.List[identityView]{Items: items})
 }
 
 // listIdentities is GET /api/v1/identities.
@@ -157,24 +158,24 @@ func (x *identity) listIdentities(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if q.after != "" && q.after[0] != listLedger && q.after[0] != listProfile {
+	if q.After != "" && q.After[0] != listLedger && q.After[0] != listProfile {
 		return plugins.Reject("bad_cursor", "this is no cursor that a list gave")
 	}
 	l := identityList{identity: x, query: q, caller: plugins.CallerOf(r.Context()), left: MaxListed}
-	if q.after == "" || q.after[0] == listLedger {
-		l.fromLedger(strings.TrimPrefix(q.after, string(listLedger)))
-		q.after = ""
+	if q.After == "" || q.After[0] == listLedger {
+		l.fromLedger(strings.TrimPrefix(q.After, string(listLedger)))
+		q.After = ""
 	}
-	l.fromProfiles(strings.TrimPrefix(q.after, string(listProfile)))
+	l.fromProfiles(strings.TrimPrefix(q.After, string(listProfile)))
 	if l.err != nil {
 		return l.err
 	}
-	noStore(w)
-	a := pageOf(l.items, q.page, func(v identityView) string { return v.cursor })
+	rest.NoStore(w)
+	a := rest.PageOf(l.items, q.Page, func(v identityView) string { return v.cursor })
 	if l.left <= 0 && a.Next == nil {
-		a.Next = encodeCursor(l.last)
+		a.Next = rest.Cursor(l.last)
 	}
-	return answer(w, http.StatusOK, a)
+	return rest.Answer(w, http.StatusOK, a)
 }
 
 // identityList collects one page and one item more.
@@ -190,20 +191,20 @@ type identityList struct {
 
 // goesOn says whether to look at more.
 func (l *identityList) goesOn() bool {
-	return l.err == nil && l.left > 0 && len(l.items) <= l.query.limit
+	return l.err == nil && l.left > 0 && len(l.items) <= l.query.Limit
 }
 
 func (l *identityList) fromLedger(after string) {
 	place := []byte(after)
 	for l.goesOn() {
-		batch := created(l.host.IndexView(), place, MaxPage)
+		batch := created(l.host.IndexView(), place, rest.MaxPage)
 		for _, one := range batch {
 			place = one.place
 			if l.add(l.didOf(one.scid), string(listLedger)+string(place)); !l.goesOn() {
 				return
 			}
 		}
-		if len(batch) < MaxPage {
+		if len(batch) < rest.MaxPage {
 			return
 		}
 	}
@@ -272,8 +273,8 @@ func (p *profiles) change(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, v)
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, v)
 }
 
 // mayChange lets the DID itself and admins through.
@@ -307,7 +308,7 @@ func firstOf(errs ...error) error {
 // readChange reads the body over a profile.
 func (p *profiles) readChange(r *http.Request, id string, next *profile) error {
 	body := profileBody{next.Username, next.Type, next.Claims, next.Hidden}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	if string(body.Claims) == "null" {
@@ -402,7 +403,7 @@ func (p *profiles) erase(w http.ResponseWriter, r *http.Request) error {
 	if err := p.records.local.Write(writes...); err != nil {
 		return err
 	}
-	return none(w)
+	return rest.None(w)
 }
 
 // claimSchema is what the template that a type names asks of the subject of its credentials: claims are what such a

@@ -9,6 +9,7 @@ import (
 	"weft/internal/store"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 // keptStore is a node's store that the test can look into.
@@ -104,7 +105,7 @@ func TestAdminsAndKeysOnly(t *testing.T) {
 	if v.Username != "root" || v.Created == "" || v.VersionID != "" {
 		t.Errorf("%+v", v)
 	}
-	var list listAnswer[identityView]
+	var list rest.List[identityView]
 	w.call(0, "GET", "/api/v1/identities", nil, bearer(token.AccessToken)...).into(200, &list)
 	if len(list.Items) != 2 || list.Items[1].DID != admin {
 		t.Errorf("%+v", list)
@@ -112,7 +113,7 @@ func TestAdminsAndKeysOnly(t *testing.T) {
 	w.call(0, "PATCH", "/api/v1/identities/did:key:zNone/profile", map[string]any{}, bearer(token.AccessToken)...).refused(404, "unknown_did")
 	stranger, _ := w.newPerson("stranger")
 	w.patch(stranger, token.AccessToken, map[string]any{}).refused(404, "unknown_did")
-	var first listAnswer[identityView]
+	var first rest.List[identityView]
 	w.call(0, "GET", "/api/v1/identities?q=ROOT", nil, bearer(w.login(0, anna))...).into(200, &first)
 	if len(first.Items) != 1 {
 		t.Errorf("%+v", first)
@@ -146,7 +147,7 @@ func TestIdentityList(t *testing.T) {
 	read := func(query string) (dids []string) {
 		t.Helper()
 		for cursor := ""; ; {
-			var page listAnswer[identityView]
+			var page rest.List[identityView]
 			w.call(0, "GET", "/api/v1/identities?limit=2"+query+cursor, nil, bearer(token)...).into(200, &page)
 			for _, v := range page.Items {
 				dids = append(dids, v.DID)
@@ -215,7 +216,7 @@ func TestWhoHasAKey(t *testing.T) {
 	anna.key = keyOf("anna's new key")
 	token := w.login(0, anna)
 	for key, want := range map[string]int{old: 1, multikeyOf(anna.key): 1, multikeyOf(keyOf("nobody's")): 0} {
-		var list listAnswer[identityView]
+		var list rest.List[identityView]
 		w.call(0, "GET", "/api/v1/identities?key="+key, nil, bearer(token)...).into(200, &list)
 		if len(list.Items) != want || want == 1 && list.Items[0].DID != anna.did.String() {
 			t.Errorf("%s: %+v", key, list.Items)

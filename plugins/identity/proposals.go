@@ -16,6 +16,7 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/trust"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -44,9 +45,9 @@ func (x *identity) proposalRoutes() []plugins.Route {
 	p := &proposals{identity: x}
 	scope := plugins.ScopeIdentitiesRead
 	return []plugins.Route{
-		withBody(token(http.MethodPost, "/proposals", scope, p.propose), MaxOperationBody),
-		withBody(token(http.MethodPost, "/proposals/{id}/proofs", scope, p.addProof), MaxBody),
-		token(http.MethodGet, "/proposals/{id}", scope, p.read),
+		rest.WithBody(rest.Token(http.MethodPost, "/proposals", scope, p.propose), rest.MaxOperationBody),
+		rest.WithBody(rest.Token(http.MethodPost, "/proposals/{id}/proofs", scope, p.addProof), rest.MaxBody),
+		rest.Token(http.MethodGet, "/proposals/{id}", scope, p.read),
 	}
 }
 
@@ -55,7 +56,7 @@ func (p *proposals) propose(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Operation json.RawMessage `json:"operation"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	one, err := p.parse(body.Operation)
@@ -86,7 +87,7 @@ func newID() string {
 
 // parse takes an operation apart, and verifies each proof by itself.
 func (x *identity) parse(raw json.RawMessage) (one proposal, err error) {
-	o, err := did.DecodeObject(raw, did.JSONLimits{MaxBytes: MaxOperationBody})
+	o, err := did.DecodeObject(raw, did.JSONLimits{MaxBytes: rest.MaxOperationBody})
 	if err != nil {
 		return one, err
 	}
@@ -257,10 +258,10 @@ func (p *proposals) addProof(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Proof json.RawMessage `json:"proof"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
-	proof, err := did.DecodeObject(body.Proof, did.JSONLimits{MaxBytes: MaxBody})
+	proof, err := did.DecodeObject(body.Proof, did.JSONLimits{MaxBytes: rest.MaxBody})
 	if err != nil {
 		return plugins.Reject("bad_value", "proof: %s", detailOf(err))
 	}
@@ -301,8 +302,8 @@ func (p *proposals) read(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, a)
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, a)
 }
 
 // settle publishes a proposal that is complete, and shows it.
@@ -316,15 +317,15 @@ func (p *proposals) settle(w http.ResponseWriter, r *http.Request, code int, id 
 		if err != nil {
 			return err
 		}
-		if _, err := p.submit(r.Context(), one.Kind, v.op, v.raw); err != nil {
+		if _, err := p.operations.Submit(r.Context(), one.Kind, v.op, v.raw); err != nil {
 			return err
 		}
 		if a, _, err = p.show(id); err != nil {
 			return err
 		}
 	}
-	noStore(w)
-	return answer(w, code, a)
+	rest.NoStore(w)
+	return rest.Answer(w, code, a)
 }
 
 // The states of a proposal. What became of a published one is told by GET /api/v1/operations/{opHash}.
@@ -355,7 +356,7 @@ func (x *identity) show(id string) (a proposalView, v verdict, err error) {
 		ID: id, Status: proposalOpen, Operation: one.Body, OpHash: one.OpHash, Signers: []string{}, ExpiresAt: rec.Expires.UTC().Format(time.RFC3339),
 	}
 	a.Signers = append(a.Signers, slices.Sorted(maps.Keys(one.Signatures))...)
-	if s, known := x.state(one.OpHash); known && s.Code == "" {
+	if s, known := x.operations.State(one.OpHash); known && s.Code == "" {
 		a.Status = proposalPublished
 	} else if v, err = x.judge(one); err != nil {
 		r := plugins.Rejected(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // TestTwoUpdatesOnOnePrev signs two updates for one place of a log and hands them to two nodes at once, a hundred times:
@@ -79,12 +80,12 @@ func (w *network) race(i int, p person) (version, position string) {
 	both.Wait()
 	won := 0
 	for _, r := range replies {
-		var a stateAnswer
+		var a rest.StateAnswer
 		_ = json.Unmarshal(r.body, &a)
 		switch {
 		case r.status == 200 && a.Outcome == "accepted":
 			won++
-			version = a.VersionID
+			version = resultText(a, "versionId")
 		case r.status == 409 && (a.Code == "conflict" || a.Code == "bad_prev"):
 		default:
 			w.t.Errorf("round %d: HTTP %d %.300s", i, r.status, r.body)

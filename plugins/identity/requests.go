@@ -13,16 +13,17 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/trust"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 // requestRoutes let somebody ask a holder for credentials and read the report (identity.md, section 7.7).
 func (x *identity) requestRoutes() []plugins.Route {
 	read := plugins.ScopeIdentitiesRead
 	return []plugins.Route{
-		token(http.MethodPost, "/presentation-requests", read, x.askPresentation),
-		open(http.MethodGet, v1+"/presentation-requests/{id}", plugins.RateRead, x.presentationRequest),
-		withBody(open(http.MethodPost, v1+"/presentation-requests/{id}/responses", plugins.RateVerify, x.answerPresentation), MaxVerifyBody),
-		token(http.MethodGet, "/presentation-requests/{id}/result", read, x.presentationResult),
+		rest.Token(http.MethodPost, "/presentation-requests", read, x.askPresentation),
+		rest.Open(http.MethodGet, v1+"/presentation-requests/{id}", plugins.RateRead, x.presentationRequest),
+		rest.WithBody(rest.Open(http.MethodPost, v1+"/presentation-requests/{id}/responses", plugins.RateVerify, x.answerPresentation), rest.MaxVerifyBody),
+		rest.Token(http.MethodGet, "/presentation-requests/{id}/result", read, x.presentationResult),
 	}
 }
 
@@ -76,7 +77,7 @@ func (x *identity) askPresentation(w http.ResponseWriter, r *http.Request) error
 		Audience   string `json:"audience"`
 		TTL        int    `json:"ttl"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	owner := plugins.CallerOf(r.Context()).ID
@@ -109,8 +110,8 @@ func (x *identity) askPresentation(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	w.Header().Set("Location", v1+"/presentation-requests/"+id)
-	noStore(w)
-	return answer(w, http.StatusCreated, map[string]string{"id": id, "nonce": q.Asked.Nonce, "uri": uri, "expiresAt": q.Asked.ExpiresAt})
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusCreated, map[string]string{"id": id, "nonce": q.Asked.Nonce, "uri": uri, "expiresAt": q.Asked.ExpiresAt})
 }
 
 // checkWishes refuses what no presentation could meet.
@@ -181,14 +182,14 @@ func (x *identity) presentationRequest(w http.ResponseWriter, r *http.Request) e
 	if err != nil {
 		return err
 	}
-	noStore(w)
-	return answer(w, http.StatusOK, q.Asked)
+	rest.NoStore(w)
+	return rest.Answer(w, http.StatusOK, q.Asked)
 }
 
 // answerPresentation is POST /api/v1/presentation-requests/{id}/responses: one presentation, once. One that is not signed
 // for this request is refused and does not count, or a stranger could use the request up.
 func (x *identity) answerPresentation(w http.ResponseWriter, r *http.Request) error {
-	raw, err := readBody(r)
+	raw, err := rest.ReadBody(r)
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,7 @@ func (x *identity) answerPresentation(w http.ResponseWriter, r *http.Request) er
 	if err := x.keepResult(q, owner); err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, map[string]bool{"received": true})
+	return rest.Answer(w, http.StatusOK, map[string]bool{"received": true})
 }
 
 // keepResult keeps the first result.
@@ -322,9 +323,9 @@ func (x *identity) presentationResult(w http.ResponseWriter, r *http.Request) er
 	if owner != plugins.CallerOf(r.Context()).ID {
 		return plugins.Reject("not_found", "no such request waits here")
 	}
-	noStore(w)
+	rest.NoStore(w)
 	if q.Result == nil {
-		return answer(w, http.StatusOK, map[string]any{"received": false, "expiresAt": q.Asked.ExpiresAt})
+		return rest.Answer(w, http.StatusOK, map[string]any{"received": false, "expiresAt": q.Asked.ExpiresAt})
 	}
-	return answer(w, http.StatusOK, q.Result)
+	return rest.Answer(w, http.StatusOK, q.Result)
 }

@@ -8,19 +8,20 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
 // resolverRoutes are the HTTP binding of DID Resolution 1.0 (section 10.1), and what a driver of the DIF Universal Resolver
 // tells about itself.
 func (x *identity) resolverRoutes() []plugins.Route {
-	get := open(http.MethodGet, resolverPath+"{did...}", plugins.RateAnonymous, x.resolve)
+	get := rest.Open(http.MethodGet, resolverPath+"{did...}", plugins.RateAnonymous, x.resolve)
 	get.AnyQuery, get.AnyOrigin, get.Gives = true, true, nil
-	post := withBody(get, MaxOptions)
+	post := rest.WithBody(get, MaxOptions)
 	post.Method, post.AnyOrigin = http.MethodPost, false
-	post.Types = []string{typeJSON, typeResolution, typeDereferencing}
+	post.Types = []string{rest.TypeJSON, typeResolution, typeDereferencing}
 	about := func(name string, serve func(http.ResponseWriter, *http.Request) error) plugins.Route {
-		r := open(http.MethodGet, "/1.0/"+name, plugins.RateAnonymous, serve)
+		r := rest.Open(http.MethodGet, "/1.0/"+name, plugins.RateAnonymous, serve)
 		r.AnyOrigin = true
 		return r
 	}
@@ -178,7 +179,7 @@ func (a *resolverAnswer) write(w http.ResponseWriter, r *http.Request) error {
 	if a.mediaType == "" {
 		a.mediaType = a.form.mediaType()
 	}
-	return answerBytes(w, a.status, a.mediaType, text)
+	return rest.AnswerBytes(w, a.status, a.mediaType, text)
 }
 
 // matchesTag says whether a list of entity tags (RFC 9110, section 13.1) has this one.

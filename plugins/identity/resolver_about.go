@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // What a driver of the DIF Universal Resolver tells about itself, in the shapes that it has there: a list, and maps by
@@ -20,7 +21,7 @@ func (x *identity) methods() []string {
 }
 
 func (x *identity) resolverMethods(w http.ResponseWriter, _ *http.Request) error {
-	return answer(w, http.StatusOK, x.methods())
+	return rest.Answer(w, http.StatusOK, x.methods())
 }
 
 func (x *identity) resolverProperties(w http.ResponseWriter, _ *http.Request) error {
@@ -32,7 +33,7 @@ func (x *identity) resolverProperties(w http.ResponseWriter, _ *http.Request) er
 	properties[did.MethodName] = map[string]any{
 		"network": x.label(), "networkId": x.host.Network, "position": head.Position, "final": head.Final, "operation": did.OperationType,
 	}
-	return answer(w, http.StatusOK, properties)
+	return rest.Answer(w, http.StatusOK, properties)
 }
 
 // traits are what a method can do, by the names of the DIF.
@@ -59,7 +60,7 @@ func (x *identity) resolverTraits(w http.ResponseWriter, _ *http.Request) error 
 	for _, m := range x.methods() {
 		known[m] = all[m]
 	}
-	return answer(w, http.StatusOK, known)
+	return rest.Answer(w, http.StatusOK, known)
 }
 
 // resolverTests lists the DIDs that the operator set out for test suites, those that resolve, by method.
@@ -75,5 +76,5 @@ func (x *identity) resolverTests(w http.ResponseWriter, _ *http.Request) error {
 			}
 		}
 	}
-	return answer(w, http.StatusOK, tests)
+	return rest.Answer(w, http.StatusOK, tests)
 }

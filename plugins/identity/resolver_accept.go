@@ -4,6 +4,8 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+
+	"weft/plugins/rest"
 )
 
 // form is what the resolver's answer is.
@@ -63,7 +65,7 @@ func offers(selects, services bool) (list []offer) {
 
 // documentTypes are those of a bare document.
 func documentTypes() []string {
-	return []string{"application/did", "application/did+json", "application/did+ld+json", typeJSON, typeLD}
+	return []string{"application/did", "application/did+json", "application/did+ld+json", rest.TypeJSON, typeLD}
 }
 
 // negotiate finds what to give: the greatest weight, and among equals what is preferred (RFC 9110, section 12.5.1).
@@ -112,7 +114,7 @@ func parseAccept(lines []string) (list []mediaRange) {
 	return list
 }
 
-// weight is that of the range that fits the offer most closely; 0: it is not wanted.
+// weight is that of the range that rest.Fits the offer most closely; 0: it is not wanted.
 func (o offer) weight(ranges []mediaRange) (weight int) {
 	group, name, _ := strings.Cut(o.mediaType, "/")
 	closest := 0

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // MaxOptions bounds the body of POST to the resolver in bytes.
@@ -110,7 +111,7 @@ func splitParameter(part string) (name, value string, ok bool) {
 
 // readOptions reads the options of a POST.
 func readOptions(r *http.Request) (list []did.Parameter, _ *did.ResolutionError) {
-	raw, err := readBody(r)
+	raw, err := rest.ReadBody(r)
 	if err != nil {
 		return nil, did.NewError("INTERNAL_ERROR", "the body cannot be read")
 	}

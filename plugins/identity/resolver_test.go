@@ -17,6 +17,7 @@ import (
 	"weft/internal/store"
 	"weft/plugins"
 	"weft/plugins/identity/did"
+	"weft/plugins/rest"
 )
 
 // resolution is a resolver's answer of any form.
@@ -540,7 +541,7 @@ func TestDIDWeb(t *testing.T) {
 func TestNothingIsFetchedInside(t *testing.T) {
 	inner := newWebHost(t)
 	inner.answer = func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", typeJSON)
+		w.Header().Set("Content-Type", rest.TypeJSON)
 		fmt.Fprint(w, `{}`)
 	}
 	_, port, _ := strings.Cut(inner.host(), ":")
@@ -551,12 +552,12 @@ func TestNothingIsFetchedInside(t *testing.T) {
 	}
 	f := inner.trusting(FetchSettings{Allow: hosts})
 	for _, host := range hosts {
-		if _, err := f.get(t.Context(), "https://"+host+"/did.json", typeJSON); plugins.Rejected(err) == nil {
+		if _, err := f.get(t.Context(), "https://"+host+"/did.json", rest.TypeJSON); plugins.Rejected(err) == nil {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
 	for _, address := range []string{"http://" + inner.host(), "https://unlisted.example/", "https://user@" + inner.host() + "/", "file:///etc/passwd", "https://" + inner.host() + ".evil.example/"} {
-		if _, err := f.get(t.Context(), address, typeJSON); plugins.Rejected(err) == nil || plugins.Rejected(err).Code != "fetch_refused" {
+		if _, err := f.get(t.Context(), address, rest.TypeJSON); plugins.Rejected(err) == nil || plugins.Rejected(err).Code != "fetch_refused" {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -565,7 +566,7 @@ func TestNothingIsFetchedInside(t *testing.T) {
 		http.Redirect(w, r, inner.server.URL, http.StatusFound)
 	}
 	f = outer.trusting(FetchSettings{Allow: []string{outer.host(), inner.host()}, Private: []string{outer.host(), inner.host()}})
-	if _, err := f.get(t.Context(), outer.server.URL, typeJSON); err == nil {
+	if _, err := f.get(t.Context(), outer.server.URL, rest.TypeJSON); err == nil {
 		t.Error("a redirect was followed")
 	}
 	if inner.asked.Load() != 0 || outer.asked.Load() != 1 {

@@ -15,25 +15,26 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
 // statusListRoutes are those of the ledger's own form of status lists, below /api/v1.
 func (x *identity) statusListRoutes() []plugins.Route {
-	upload := token(http.MethodPut, "/status-lists/{list}", plugins.ScopeCredentialsIssue, x.uploadList)
+	upload := rest.Token(http.MethodPut, "/status-lists/{list}", plugins.ScopeCredentialsIssue, x.uploadList)
 	return []plugins.Route{
-		signed(http.MethodPost, "/status-lists", x.openingBook(x.submitting(KindStatus, fitsCreateList))),
-		signed(http.MethodPost, "/status-lists/{list}/operations", x.submitting(KindStatus, fitsList)),
-		reading("/status-lists/{list}", x.ledgerList, "timestamp"),
-		withBody(upload, MaxVerifyBody),
-		signed(http.MethodPost, "/anchors", x.submitting(KindStatus, fitsStatus(status.MakeAnchor))),
-		signed(http.MethodPost, "/spends", x.submitting(KindStatus, fitsStatus(status.Spend))),
+		rest.Signed(http.MethodPost, "/status-lists", x.openingBook(x.submitting(KindStatus, fitsCreateList))),
+		rest.Signed(http.MethodPost, "/status-lists/{list}/operations", x.submitting(KindStatus, fitsList)),
+		rest.Reading("/status-lists/{list}", x.ledgerList, "timestamp"),
+		rest.WithBody(upload, rest.MaxVerifyBody),
+		rest.Signed(http.MethodPost, "/anchors", x.submitting(KindStatus, fitsStatus(status.MakeAnchor))),
+		rest.Signed(http.MethodPost, "/spends", x.submitting(KindStatus, fitsStatus(status.Spend))),
 	}
 }
 
 func fitsCreateList(o plugins.Op, r *http.Request) error { return fitsStatus(status.CreateList)(o, r) }
 
-func fitsStatus(want status.Op) fits {
+func fitsStatus(want status.Op) rest.Fits {
 	return func(o plugins.Op, _ *http.Request) error {
 		if op := o.(*status.Operation); op.Op != want {
 			return plugins.Reject("bad_value", "the operation is %s; this route takes %s", op.Op, want)
@@ -57,7 +58,7 @@ func fitsList(o plugins.Op, r *http.Request) error {
 // openingBook begins the book of a list whose home is this node, before the list can be used by anybody.
 func (x *identity) openingBook(submit func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		raw, err := readBody(r)
+		raw, err := rest.ReadBody(r)
 		if err != nil {
 			return err
 		}
@@ -125,13 +126,13 @@ func (x *identity) ledgerList(w http.ResponseWriter, r *http.Request) error {
 	if at != 0 {
 		v.Timestamp = at.String()
 	}
-	if s, known := x.state(l.ID); known && s.Status == "final" {
+	if s, known := x.operations.State(l.ID); known && s.Status == "final" {
 		v.Final = true
-		if proof, err := x.host.Receipt(s.entry); err == nil {
+		if proof, err := x.host.Receipt(s.Entry); err == nil {
 			v.Receipt = base64.RawURLEncoding.EncodeToString(proof)
 		}
 	}
-	return answer(w, http.StatusOK, v)
+	return rest.Answer(w, http.StatusOK, v)
 }
 
 // readList finds the list of the path. One that this node has not heard of may be known to others already.
@@ -215,18 +216,18 @@ func (x *identity) serveList(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("Cache-Control", "public, max-age=30")
 	h.Set("Vary", "Accept")
-	return answerBytes(w, http.StatusOK, listType(r), body)
+	return rest.AnswerBytes(w, http.StatusOK, listType(r), body)
 }
 
 // listType is JSON, which is what clients look for, unless the caller asks for a credential and for no JSON.
 func listType(r *http.Request) string {
 	accept := strings.Join(r.Header.Values("Accept"), ",")
 	for one := range strings.SplitSeq(accept, ",") {
-		if wanted, _, err := mime.ParseMediaType(one); err == nil && wanted == "application/vc" && !strings.Contains(accept, typeJSON) {
+		if wanted, _, err := mime.ParseMediaType(one); err == nil && wanted == "application/vc" && !strings.Contains(accept, rest.TypeJSON) {
 			return "application/vc"
 		}
 	}
-	return typeJSON
+	return rest.TypeJSON
 }
 
 func (x *identity) signedList(r *http.Request, l *status.List) ([]byte, error) {
@@ -295,7 +296,7 @@ func (x *identity) uploadList(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	raw, err := readBody(r)
+	raw, err := rest.ReadBody(r)
 	if err != nil {
 		return err
 	}
@@ -309,7 +310,7 @@ func (x *identity) uploadList(w http.ResponseWriter, r *http.Request) error {
 	if err := x.records.put(sortSignedList, l.ID, l.Issuer, time.Time{}, uploadedCopy{raw, l.Version}); err != nil {
 		return err
 	}
-	return none(w)
+	return rest.None(w)
 }
 
 // sameList wants a credential of the list's issuer that says exactly what the ledger says.

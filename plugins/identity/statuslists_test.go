@@ -23,6 +23,7 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -214,7 +215,7 @@ func TestForeignLists(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.lists[path] = func() (string, []byte) { return typeJSON, body }
+		f.lists[path] = func() (string, []byte) { return rest.TypeJSON, body }
 	}
 	now := w.clock.now()
 	serve("/good", issuer, now, nil)
@@ -223,7 +224,7 @@ func TestForeignLists(t *testing.T) {
 	serve("/bomb", issuer, now, func(subject did.Object) { subject["encodedList"] = bomb(t, 64<<20) })
 	serve("/short", issuer, now, func(subject did.Object) { subject["encodedList"] = bomb(t, 1024) })
 	f.lists["/html"] = func() (string, []byte) { return "text/html", []byte("<p>") }
-	f.lists["/large"] = func() (string, []byte) { return typeJSON, bytes.Repeat([]byte(" "), MaxFetchBytes+1) }
+	f.lists["/large"] = func() (string, []byte) { return rest.TypeJSON, bytes.Repeat([]byte(" "), MaxFetchBytes+1) }
 	credential := func(path, purpose string, index uint64) did.Object {
 		doc := unsigned(issuer.did(), "did:example:holder", did.Object{"ageOver": 18})
 		doc["credentialStatus"] = vc.StatusEntry(f.URL+path, purpose, index)

@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"sync"
 	"testing"
+
+	"weft/plugins/rest"
 )
 
 // TestOneOperationThroughAllNodes posts the same operation to four nodes at once, and again: everyone hears of one version.
 func TestOneOperationThroughAllNodes(t *testing.T) {
 	w := start(t, networkOptions{nodes: 4})
 	p, raw := w.newPerson("sarah")
-	answers := make([]stateAnswer, 4)
+	answers := make([]rest.StateAnswer, 4)
 	var group sync.WaitGroup
 	for i := range answers {
 		group.Go(func() {
@@ -19,14 +21,14 @@ func TestOneOperationThroughAllNodes(t *testing.T) {
 	}
 	group.Wait()
 	for i, a := range answers {
-		if a.Status != "final" || a.Outcome != "accepted" || a.DID != p.did.String() || a.VersionID != answers[0].VersionID {
+		if a.Status != "final" || a.Outcome != "accepted" || resultText(a, "did") != p.did.String() || resultText(a, "versionId") != resultText(answers[0], "versionId") {
 			t.Errorf("node %d: %+v", i, a)
 		}
 	}
-	var again, state stateAnswer
+	var again, state rest.StateAnswer
 	w.call(2, "POST", "/api/v1/identities?wait=final", raw).into(201, &again)
 	w.call(3, "GET", "/api/v1/operations/"+again.OpHash, nil).into(200, &state)
-	if again.VersionID != answers[0].VersionID || state.VersionID != again.VersionID || state.EntryHash != again.EntryHash {
+	if resultText(again, "versionId") != resultText(answers[0], "versionId") || resultText(state, "versionId") != resultText(again, "versionId") || state.EntryHash != again.EntryHash {
 		t.Errorf("again %+v\nstate %+v", again, state)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 )
 
 //go:embed templates/templates.json
@@ -163,7 +164,7 @@ func (t template) check() error {
 
 // listTemplates is GET /api/v1/credential-templates.
 func (x *identity) listTemplates(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r)
+	p, err := rest.ReadPage(r)
 	if err != nil {
 		return err
 	}
@@ -171,8 +172,8 @@ func (x *identity) listTemplates(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(t template) bool { return t.Name <= p.after && p.after != "" })
-	return answer(w, http.StatusOK, pageOf(list[:min(len(list), p.limit+1)], p, func(t template) string { return t.Name }))
+	list = slices.DeleteFunc(list, func(t template) bool { return t.Name <= p.After && p.After != "" })
+	return rest.Answer(w, http.StatusOK, rest.PageOf(list[:min(len(list), p.Limit+1)], p, func(t template) string { return t.Name }))
 }
 
 func (x *identity) getTemplate(w http.ResponseWriter, r *http.Request) error {
@@ -185,7 +186,7 @@ func (x *identity) getTemplate(w http.ResponseWriter, r *http.Request) error {
 
 func answerTemplate(w http.ResponseWriter, status int, t template) error {
 	w.Header().Set("ETag", etagOf(t.Version))
-	return answer(w, status, t)
+	return rest.Answer(w, status, t)
 }
 
 func etagOf(version int) string { return `"` + strconv.Itoa(version) + `"` }
@@ -200,7 +201,7 @@ func readTemplate(r *http.Request) (t template, err error) {
 		Display templateDisplay `json:"display"`
 		Trust   vc.Claim        `json:"trust"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return t, err
 	}
 	t = template{body.Name, 1, body.Type, body.Schema, body.Fields, body.Display, body.Trust}

@@ -6,6 +6,7 @@ import (
 
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/trust"
+	"weft/plugins/rest"
 )
 
 func TestTrustRoutes(t *testing.T) {
@@ -60,7 +61,7 @@ func TestTrustRoutes(t *testing.T) {
 		t.Errorf("with another root and property: %+v", f)
 	}
 	again := w.federationOf(second, bank.did.String())
-	var first, list listAnswer[trust.Federation]
+	var first, list rest.List[trust.Federation]
 	w.call(0, "GET", "/api/v1/trust/federations?limit=1", nil).into(200, &first)
 	w.call(0, "GET", "/api/v1/trust/federations?limit=1&cursor="+*first.Next, nil).into(200, &list)
 	if len(first.Items) != 1 || len(list.Items) != 1 || list.Next != nil || first.Items[0].ID == list.Items[0].ID {
@@ -68,7 +69,7 @@ func TestTrustRoutes(t *testing.T) {
 	}
 
 	grant := w.grantTo(root, federation, second.did.String())
-	var graph listAnswer[trust.Grant]
+	var graph rest.List[trust.Grant]
 	w.call(0, "GET", path+"/graph", nil).into(200, &graph)
 	if len(graph.Items) != 2 || graph.Items[0].Under != trust.Root {
 		t.Errorf("graph %+v", graph)

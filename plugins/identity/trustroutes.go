@@ -8,34 +8,35 @@ import (
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/trust"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
 // trustRoutes are who may attest what (identity.md, section 8), and whom this node believes.
 func (x *identity) trustRoutes() []plugins.Route {
-	roots := open(http.MethodGet, v1+"/trust/roots", plugins.RateRead, x.believedRoots)
-	believe := withBody(token(http.MethodPut, "/trust/roots", plugins.ScopeAdmin, x.believe), MaxBody)
+	roots := rest.Open(http.MethodGet, v1+"/trust/roots", plugins.RateRead, x.believedRoots)
+	believe := rest.WithBody(rest.Token(http.MethodPut, "/trust/roots", plugins.ScopeAdmin, x.believe), rest.MaxBody)
 	believe.Auth = plugins.AuthAdmin
-	post := func(path string, fit fits) plugins.Route {
-		return signed(http.MethodPost, "/trust"+path, x.submitting(KindTrust, fit))
+	post := func(path string, fit rest.Fits) plugins.Route {
+		return rest.Signed(http.MethodPost, "/trust"+path, x.submitting(KindTrust, fit))
 	}
 	return []plugins.Route{
 		roots, believe,
-		reading("/trust/federations", x.federations, pageQuery()...),
+		rest.Reading("/trust/federations", x.federations, rest.PageQuery()...),
 		post("/federations", fitsTrust(trust.CreateFederation)),
-		reading("/trust/federations/{id}", x.federation),
-		reading("/trust/federations/{id}/graph", x.graph, pageQuery()...),
+		rest.Reading("/trust/federations/{id}", x.federation),
+		rest.Reading("/trust/federations/{id}/graph", x.graph, rest.PageQuery()...),
 		post("/federations/{id}/roots", fitsTrust(trust.AddRoot, trust.RevokeRoot, trust.ReinstateRoot, trust.SetThreshold)),
 		post("/federations/{id}/properties", fitsTrust(trust.AddProperty, trust.RevokeProperty)),
 		post("/federations/{id}/accreditations", fitsTrust(trust.MakeGrant)),
-		reading("/trust/accreditations/{grant}", x.grant),
+		rest.Reading("/trust/accreditations/{grant}", x.grant),
 		post("/accreditations/{grant}/revoke", fitsTrust(trust.Revoke)),
-		withBody(open(http.MethodPost, v1+"/trust/evaluate", plugins.RateVerify, x.evaluate), MaxBody),
+		rest.WithBody(rest.Open(http.MethodPost, v1+"/trust/evaluate", plugins.RateVerify, x.evaluate), rest.MaxBody),
 	}
 }
 
 // fitsTrust wants one of some operations, about what the path names.
-func fitsTrust(want ...trust.Op) fits {
+func fitsTrust(want ...trust.Op) rest.Fits {
 	return func(o plugins.Op, r *http.Request) error {
 		op := o.(*trust.Operation)
 		if !slices.Contains(want, op.Op) {
@@ -82,13 +83,13 @@ func (x *identity) believedRoots(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, b)
+	return rest.Answer(w, http.StatusOK, b)
 }
 
 // believe is PUT /api/v1/trust/roots: the whole list.
 func (x *identity) believe(w http.ResponseWriter, r *http.Request) error {
 	b := believed{DIDs: []string{}, Federations: []string{}}
-	if err := readInto(r, &b); err != nil {
+	if err := rest.Read(r, &b); err != nil {
 		return err
 	}
 	if len(b.DIDs) > MaxBelieved || len(b.Federations) > MaxBelieved {
@@ -107,7 +108,7 @@ func (x *identity) believe(w http.ResponseWriter, r *http.Request) error {
 	if err := x.records.put(sortBelieved, believedID, "", time.Time{}, b); err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, b)
+	return rest.Answer(w, http.StatusOK, b)
 }
 
 // federationView is a federation with its properties.
@@ -118,19 +119,19 @@ type federationView struct {
 
 // federations is GET /api/v1/trust/federations.
 func (x *identity) federations(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r)
+	p, err := rest.ReadPage(r)
 	if err != nil {
 		return err
 	}
-	from := p.after
+	from := p.After
 	if from != "" {
 		from += "\x00" // the one after
 	}
-	list, err := trust.Federations(x.host.View(), from, p.limit+1)
+	list, err := trust.Federations(x.host.View(), from, p.Limit+1)
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, pageOf(list, p, func(f trust.Federation) string { return f.ID }))
+	return rest.Answer(w, http.StatusOK, rest.PageOf(list, p, func(f trust.Federation) string { return f.ID }))
 }
 
 func (x *identity) federation(w http.ResponseWriter, r *http.Request) error {
@@ -145,7 +146,7 @@ func (x *identity) federation(w http.ResponseWriter, r *http.Request) error {
 	if properties == nil {
 		properties = []trust.PropertyRecord{}
 	}
-	return answer(w, http.StatusOK, federationView{*f, properties})
+	return rest.Answer(w, http.StatusOK, federationView{*f, properties})
 }
 
 // findFederation finds that of the path. One that this node has not heard of may be known to others already.
@@ -160,7 +161,7 @@ func (x *identity) findFederation(r *http.Request) (*trust.Federation, error) {
 
 // graph is GET /api/v1/trust/federations/{id}/graph: the grants, whose under and subject are its edges.
 func (x *identity) graph(w http.ResponseWriter, r *http.Request) error {
-	p, err := readPage(r)
+	p, err := rest.ReadPage(r)
 	if err != nil {
 		return err
 	}
@@ -168,11 +169,11 @@ func (x *identity) graph(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, next, err := trust.Graph(x.host.View(), f.ID, p.after, p.limit)
+	list, next, err := trust.Graph(x.host.View(), f.ID, p.After, p.Limit)
 	if err != nil {
 		return err
 	}
-	a := listAnswer[trust.Grant]{Items: list}
+	a := rest.List[trust.Grant]{Items: list}
 	if list == nil {
 		a.Items = []trust.Grant{}
 	}
@@ -180,7 +181,7 @@ func (x *identity) graph(w http.ResponseWriter, r *http.Request) error {
 		cursor := encodeBase64(next)
 		a.Next = &cursor
 	}
-	return answer(w, http.StatusOK, a)
+	return rest.Answer(w, http.StatusOK, a)
 }
 
 // grant is GET /api/v1/trust/accreditations/{grant}.
@@ -193,7 +194,7 @@ func (x *identity) grant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, g)
+	return rest.Answer(w, http.StatusOK, g)
 }
 
 // evaluation is an answer of a federation, and whether this node believes that federation at all.
@@ -213,7 +214,7 @@ func (x *identity) evaluate(w http.ResponseWriter, r *http.Request) error {
 		AsOf       time.Time `json:"asOf"`
 		TrustTime  string    `json:"trustTime"`
 	}
-	if err := readInto(r, &body); err != nil {
+	if err := rest.Read(r, &body); err != nil {
 		return err
 	}
 	if body.Federation == "" || body.Attester == "" || body.Property == "" || body.Value.v == nil {
@@ -249,5 +250,5 @@ func (x *identity) evaluate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, evaluation{a, slices.Contains(b.Federations, body.Federation)})
+	return rest.Answer(w, http.StatusOK, evaluation{a, slices.Contains(b.Federations, body.Federation)})
 }

@@ -10,6 +10,7 @@ import (
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/trust"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -147,7 +148,7 @@ func (v *verifying) status(ref vc.StatusRef) (vc.StatusAnswer, error) {
 
 // listTypes are the media types under which others serve status lists.
 func listTypes() []string {
-	return []string{"application/vc", typeJSON, "application/ld+json", "application/vc+ld+json", "application/vc+jwt"}
+	return []string{"application/vc", rest.TypeJSON, "application/ld+json", "application/vc+ld+json", "application/vc+jwt"}
 }
 
 // list finds the ledger's list that a URL ends with; nil if there is none.

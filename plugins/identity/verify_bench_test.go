@@ -13,6 +13,7 @@ import (
 	"weft/plugins/identity/operation"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/vc"
+	"weft/plugins/rest"
 	"weft/tangle"
 )
 
@@ -46,7 +47,7 @@ func BenchmarkVerifyOverHTTP(b *testing.B) {
 	took := make([]time.Duration, 0, b.N)
 	for b.Loop() {
 		begin := time.Now()
-		response, err := server.Client().Post(server.URL+"/credentials/verify", typeJSON, bytes.NewReader(body))
+		response, err := server.Client().Post(server.URL+"/credentials/verify", rest.TypeJSON, bytes.NewReader(body))
 		if err != nil {
 			b.Fatal(err)
 		}
