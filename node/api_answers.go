@@ -15,12 +15,13 @@ type answers struct {
 
 	mu    sync.Mutex // guards all below
 	known map[replayID]*keptAnswer
-	order []replayID // oldest first
+	order []*keptAnswer // oldest first; one whose key stands for something else by now is in nobody's way
 	bytes int
 }
 
 // keptAnswer is what a key stands for.
 type keptAnswer struct {
+	id      replayID
 	body    [16]byte // of the request
 	running bool
 	at      time.Time
@@ -45,6 +46,7 @@ func (a *answers) begin(caller, route, key string, body []byte) (replayID, *kept
 	defer a.mu.Unlock()
 	before := a.known[id]
 	if before != nil && !before.running && a.now().Sub(before.at) > replayTime {
+		a.bytes -= len(before.text)
 		before = nil
 	}
 	switch {
@@ -68,14 +70,14 @@ func (a *answers) end(id replayID, kept *keptAnswer) {
 		delete(a.known, id)
 		return
 	}
-	kept.body, kept.at = slot.body, a.now()
+	kept.id, kept.body, kept.at = id, slot.body, a.now()
 	a.known[id] = kept
-	a.order = append(a.order, id)
+	a.order = append(a.order, kept)
 	a.bytes += len(kept.text)
 	for len(a.order) > MaxAnswers || a.bytes > MaxAnswersInBytes {
-		if old := a.known[a.order[0]]; old != nil {
+		if old := a.order[0]; a.known[old.id] == old {
 			a.bytes -= len(old.text)
-			delete(a.known, a.order[0])
+			delete(a.known, old.id)
 		}
 		a.order = a.order[1:]
 	}

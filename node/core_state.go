@@ -61,11 +61,7 @@ func (p *pluginState) Peek(plugin string) plugins.View { return p.peers(plugin) 
 
 // Scan implements plugins.View: it merges what is written but not stored yet with the store.
 func (p *pluginState) Scan(from, to []byte, visit func(key, value []byte) bool) {
-	over := maps.Clone(p.step)
-	maps.Copy(over, p.entry)
-	maps.DeleteFunc(over, func(k string, _ []byte) bool {
-		return k < string(from) || to != nil && k >= string(to)
-	})
+	over := p.written(string(from), string(to), to == nil)
 	keys := slices.Sorted(maps.Keys(over))
 	emit := func(upto string, all bool) bool { // overlay keys below upto
 		for len(keys) > 0 && (all || keys[0] < upto) {
@@ -94,6 +90,19 @@ func (p *pluginState) Scan(from, to []byte, visit func(key, value []byte) bool) 
 	if going {
 		emit("", true)
 	}
+}
+
+// written are the writes that the store does not have yet, from a key on and before another one.
+func (p *pluginState) written(from, to string, noEnd bool) map[string][]byte {
+	over := map[string][]byte{}
+	for _, writes := range []map[string][]byte{p.step, p.entry} {
+		for k, v := range writes { // copying the whole of it would cost more than most scans
+			if k >= from && (noEnd || k < to) {
+				over[k] = v
+			}
+		}
+	}
+	return over
 }
 
 func (p *pluginState) scanEnd(to []byte) []byte {
