@@ -56,6 +56,7 @@ type ledger struct {
 	keep    ID
 	places  map[uint64]did.Place
 	dids    []identityEntry
+	fast    bool // do not look whether Next writes
 }
 
 // identityEntry is an accepted operation of a DID at its place.
@@ -229,12 +230,15 @@ func (l *ledger) applyEntry(entry []byte) error {
 		return err
 	}
 	at := l.next()
-	before := l.state.Digest()
+	var before tangle.Hash
+	if !l.fast {
+		before = l.state.Digest()
+	}
 	writes, err := Next(l.state, l.identity, op, at)
 	if err != nil {
 		return err
 	}
-	if l.state.Digest() != before {
+	if !l.fast && l.state.Digest() != before {
 		l.t.Fatal("Next writes")
 	}
 	put(l.state, writes)
