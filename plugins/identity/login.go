@@ -153,6 +153,9 @@ func (x *identity) loginByPresentation(ctx context.Context, challenge string, ra
 			Rejection: plugins.Rejection{Code: "bad_token", Detail: "the presentation was refused"}, More: map[string]any{"checks": report.Checks},
 		}
 	}
+	if signer, _ := report.Check(vc.CheckIssuer); signer.Facts["verificationMethod"] != method {
+		return s, plugins.Reject("bad_token", "the presentation was not signed with %s", method) // what is signed can be in an envelope
+	}
 	m, err := did.Lookup(x.host.View(), method, did.Authentication, 0)
 	if err == nil {
 		err = x.stillEntitled(method, m.Key.Multikey())
