@@ -320,7 +320,7 @@ func (v *verification) answered() (audience []string, nonce string) {
 
 // checkBinding judges a key binding, if there is one: it is about exactly this, and of the key that the issuer named.
 func (v *verification) checkBinding() {
-	if v.binding() == nil || v.found[CheckHolderBinding].Failed() {
+	if own, listed := v.found[CheckHolderBinding]; v.binding() == nil || listed && own.Failed() {
 		return
 	}
 	holder, why := v.holderKey()
