@@ -317,11 +317,23 @@ type Subscription struct {
 	State      channel.State  `json:"state"`
 	Event      uint64         `json:"event"` // of its last change
 	Time       *time.Time     `json:"time,omitempty"`
-	Grant      *channel.Grant `json:"grant,omitempty"`
+	Grant      *ChannelGrant  `json:"grant,omitempty"`
 	Asked      *channel.Asked `json:"asked,omitempty"`  // while requested
 	Rights     channel.Rights `json:"rights,omitempty"` // now
 	KeyMissing bool           `json:"keyMissing,omitempty"`
 	Rejections int            `json:"rejections,omitempty"`
+}
+
+// ChannelGrant is what a participant may do.
+type ChannelGrant struct {
+	Rights     channel.Rights  `json:"rights"`
+	Roles      []string        `json:"roles,omitempty"`
+	Tags       []string        `json:"tags,omitempty"`
+	ValidFrom  *time.Time      `json:"validFrom,omitempty"`
+	ValidUntil *time.Time      `json:"validUntil,omitempty"` // exclusive
+	MaxRecords int64           `json:"maxRecords,omitempty"`
+	Custody    channel.Custody `json:"custody,omitempty"`
+	Agreement  string          `json:"agreement,omitempty"` // X25519 multikey, of a did:key
 }
 
 // Subscriptions lists participants and requests: all for admins and auditors, else the caller's own. An empty state is any.
