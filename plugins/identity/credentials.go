@@ -300,7 +300,7 @@ func (x *identity) signedDraft(ctx context.Context, d savedDraft, raw json.RawMe
 	}
 	same := maps.Clone(report.Document)
 	delete(same, "proof")
-	for _, claim := range []string{"iss", "iat", "nbf", "exp", "sub", "jti"} { // of a token, judged with it
+	for _, claim := range []string{"iss", "iat", "nbf", "exp", "sub", "jti", "cnf"} { // of a token, judged with it
 		delete(same, claim)
 	}
 	canonical, err := did.Canonical(same)
@@ -336,7 +336,8 @@ func (x *identity) submitAnchor(ctx context.Context, raw json.RawMessage) (strin
 
 // registration are the records of a credential.
 func (x *identity) registration(id string, doc did.Object, d savedDraft, by string, raw []byte, custody bool) ([]plugins.Write, error) {
-	canonical, err := vc.AnchorBytes(unquote(raw))
+	text := unquote(raw)
+	canonical, err := vc.AnchorBytes(text)
 	if err != nil {
 		return nil, err
 	}
@@ -347,6 +348,9 @@ func (x *identity) registration(id string, doc did.Object, d savedDraft, by stri
 	writes, err := x.records.writes(sortCredential, id, c.Issuer, time.Time{}, c)
 	if err != nil || !custody {
 		return writes, err
+	}
+	if text[0] != '{' {
+		canonical = text // an SD-JWT with its disclosures
 	}
 	sealed, err := x.sealFor(c.Subject, canonical)
 	if err != nil {
