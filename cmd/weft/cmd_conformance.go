@@ -436,7 +436,9 @@ func (r *conformance) manifest() map[string]any {
 	supports := map[string]any{"vc": []string{"1.1", "2.0"}}
 	return map[string]any{
 		"name": "Weft", "implementation": "Weft", "dids": r.subject, "certificate": r.certificate(), "contexts": r.contexts != "",
-		"jose-cose": map[string]any{"features": map[string]bool{"credential_jose": true, "presentation_jose": true}},
+		"jose-cose": map[string]any{"features": map[string]bool{
+			"credential_jose": true, "presentation_jose": true, "credential_sdjwt": true, "presentation_sdjwt": true,
+		}},
 		"issuers": []suiteEndpoint{
 			{ID: r.issuer, Endpoint: base + "/credentials/issue", Supports: supports, Options: map[string]any{}, Tags: []string{"vc2.0", "vc-api", "eddsa-rdfc-2022", "Ed25519", "EDDSA"}},
 			{ID: r.issuer, Endpoint: base + "/issuers/jcs/credentials/issue", Supports: supports, Options: map[string]any{}, Tags: []string{"eddsa-jcs-2022"}},

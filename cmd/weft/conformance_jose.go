@@ -9,7 +9,9 @@ import (
 	_ "crypto/sha512" // crypto.SHA384 and crypto.SHA512
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,14 +41,14 @@ func newJOSESuiteCommands(parent *conformance) []*cobra.Command {
 	r := &joseSuite{conformance: parent}
 	issue := &cobra.Command{
 		Use:     "issue",
-		Short:   "sign a credential or presentation as JWT, for the suite of vc-jose-cose",
+		Short:   "sign a credential or presentation as JWT or SD-JWT, for the suite of vc-jose-cose",
 		Example: `  weft conformance issue --input credential.json --key method.json --feature credential_jose --output result.json`,
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return r.run(r.issued) },
 	}
 	verify := &cobra.Command{
 		Use:     "verify",
-		Short:   "verify a JWT with a given key, for the suite of vc-jose-cose",
+		Short:   "verify a JWT or SD-JWT with a given key, for the suite of vc-jose-cose",
 		Example: `  weft conformance verify --input credential.txt --key method.json --feature credential_jose --output result.json --clock 2024-12-16T12:00:00Z`,
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return r.run(r.verified) },
@@ -55,9 +57,9 @@ func newJOSESuiteCommands(parent *conformance) []*cobra.Command {
 		f := c.Flags()
 		f.StringVar(&r.input, "input", "", "JSON to sign, or text to verify")
 		f.StringVar(&r.key, "key", "", "verification method, a JsonWebKey with its secret")
-		f.StringVar(&r.feature, "feature", "", "credential_jose or presentation_jose; others are answered as indeterminate")
+		f.StringVar(&r.feature, "feature", "", "credential or presentation, _jose or _sdjwt; others are answered as indeterminate")
 		f.StringVar(&r.output, "output", "", "file for the result")
-		f.StringVar(&r.disclose, "sd", "", "paths to disclose; of no use to the features that there are")
+		f.StringVar(&r.disclose, "sd", "", `what an SD-JWT may withhold, a JSON list of paths such as "credentialSubject.phones[0]"`)
 		f.StringVar(&r.clock, "clock", "", "time at which it is judged, RFC 3339; default: now")
 	}
 	return []*cobra.Command{issue, verify}
@@ -98,9 +100,16 @@ func (r *joseSuite) typ() string {
 		return vc.TypeCredentialJWT
 	case "presentation_jose":
 		return vc.TypePresentationJWT
+	case "credential_sdjwt":
+		return vc.TypeCredentialSDJWT
+	case "presentation_sdjwt":
+		return vc.TypePresentationSDJWT
 	}
 	return ""
 }
+
+// presents says whether the feature is about presentations.
+func (r *joseSuite) presents() bool { return strings.HasPrefix(r.feature, "presentation_") }
 
 func (r *joseSuite) issued() (string, error) {
 	doc, err := did.DecodeObject(r.document, did.JSONLimits{})
@@ -108,7 +117,7 @@ func (r *joseSuite) issued() (string, error) {
 		return "", err
 	}
 	check := vc.CheckCredential
-	if r.typ() == vc.TypePresentationJWT {
+	if r.presents() {
 		check = vc.CheckPresentation
 	}
 	if err := check(doc); err != nil {
@@ -119,7 +128,29 @@ func (r *joseSuite) issued() (string, error) {
 		return "", err
 	}
 	id, _ := r.method["id"].(string)
-	return vc.SignJWT(r.typ(), id, doc, sign, algorithm)
+	if !strings.HasSuffix(r.feature, "_sdjwt") {
+		return vc.SignJWT(r.typ(), id, doc, sign, algorithm)
+	}
+	pointers, err := r.withheld()
+	if err != nil {
+		return "", err
+	}
+	return vc.SignSDJWT(r.typ(), id, doc, vc.Selective{Pointers: pointers, Salts: rand.Reader}, sign, algorithm)
+}
+
+// withheld are the paths of --sd as JSON pointers.
+func (r *joseSuite) withheld() ([]string, error) {
+	if r.disclose == "" {
+		return nil, nil
+	}
+	var paths []string
+	if err := json.Unmarshal([]byte(r.disclose), &paths); err != nil {
+		return nil, fmt.Errorf("--sd: %w", err)
+	}
+	for i, path := range paths {
+		paths[i] = "/" + strings.NewReplacer(".", "/", "[", "/", "]", "").Replace(path)
+	}
+	return paths, nil
 }
 
 func (r *joseSuite) verified() (string, error) {
@@ -130,7 +161,7 @@ func (r *joseSuite) verified() (string, error) {
 	delete(r.method, "secretKeyJwk")
 	options := vc.Options{Methods: []did.Object{r.method}, EnvelopeOnly: true}
 	verify := vc.Verify
-	if r.typ() == vc.TypePresentationJWT {
+	if r.presents() {
 		verify = vc.VerifyPresentation
 	}
 	report := verify(vc.Config{Now: now(), Resolve: noResolver}, r.document, options)
