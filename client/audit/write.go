@@ -1,0 +1,248 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"weft/client"
+	"weft/plugins/identity/did"
+	"weft/plugins/streams/channel"
+	"weft/tangle"
+)
+
+// Record is what is to be written. Without Body only Terms.Public is written; a Meta makes sense with a body only.
+type Record struct {
+	Terms   channel.RecordTerms
+	Body    bool
+	Meta    did.Object
+	Payload []byte
+}
+
+// sealer is what records are sealed with now: the epoch's key, its public key for who may only write, nothing in a public
+// channel.
+func (c *Channel) sealer() (channel.Sealer, error) {
+	if c.Info.Access != channel.Private {
+		return channel.Sealer{}, nil
+	}
+	if key, ok := c.Keys[c.Info.Epoch]; ok {
+		return channel.Sealer{Epoch: c.Info.Epoch, Key: &key}, nil
+	}
+	public, err := base64.RawURLEncoding.DecodeString(c.Info.PublicKey)
+	if err != nil || len(public) != channel.KeySize {
+		return channel.Sealer{}, fmt.Errorf("the node tells no public key of epoch %d", c.Info.Epoch)
+	}
+	for _, e := range c.Epochs {
+		if e.Number == c.Info.Epoch && !bytes.Equal(e.PublicKey[:], public) {
+			return channel.Sealer{}, fmt.Errorf("the node tells two public keys of epoch %d", e.Number)
+		}
+	}
+	return channel.Sealer{Epoch: c.Info.Epoch, PublicKey: public}, nil
+}
+
+// Seal makes the signed operation of a record with a fresh nonce.
+func (c *Channel) Seal(r Record) ([]byte, error) {
+	h, err := c.header()
+	if err != nil {
+		return nil, err
+	}
+	body, err := c.seal(channel.NewWrite(h, r.Terms), r)
+	if err != nil {
+		return nil, err
+	}
+	return c.Sign(body)
+}
+
+func (c *Channel) seal(header did.Object, r Record) (did.Object, error) {
+	if !r.Body {
+		return header, nil
+	}
+	if c.Info.Access != channel.Private {
+		return nil, fmt.Errorf("sealed_in_public: a body in a public channel is detached")
+	}
+	s, err := c.sealer()
+	if err != nil {
+		return nil, err
+	}
+	meta := r.Meta
+	if meta == nil {
+		meta = did.Object{}
+	}
+	return channel.Seal(c.Random, s, header, meta, r.Payload)
+}
+
+// Write writes one record, and seals it again as often as an epoch ends meanwhile.
+func (c *Channel) Write(ctx context.Context, r Record, wait time.Duration) (client.Operated, error) {
+	for attempt := 1; ; attempt++ {
+		entry, err := c.Seal(r)
+		if err != nil {
+			return client.Operated{}, err
+		}
+		done, err := c.Send(ctx, entry, wait)
+		if !Races(err) || attempt == MaxAttempts {
+			return done, err
+		}
+		if err := c.Refresh(ctx); err != nil {
+			return done, err
+		}
+	}
+}
+
+// SendAll publishes signed operations of one channel, cut into requests as the node takes them; there is one result for each.
+func (s *Session) SendAll(ctx context.Context, id channel.ID, entries [][]byte, wait time.Duration) (list []client.BatchResult, err error) {
+	for _, batch := range batches(entries) {
+		err := s.ask(ctx, func(node *client.Client) error {
+			results, err := node.SubmitOperations(ctx, id, batch, client.OperationOptions{Final: wait})
+			list = append(list, results...)
+			return err
+		})
+		if err != nil {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+// batches cuts by number and by bytes.
+func batches(entries [][]byte) (list [][][]byte) {
+	from, size := 0, 0
+	for i, e := range entries {
+		if i > from && (i-from == client.MaxBatch || size+len(e)+1 > client.MaxOperationsBytes) {
+			list, from, size = append(list, entries[from:i]), i, 0
+		}
+		size += len(e) + 1
+	}
+	if from < len(entries) {
+		list = append(list, entries[from:])
+	}
+	return list
+}
+
+// Upload is a detached record on its way. What it holds is all that is needed to go on after a crash: with the same payload
+// the same chunks come out. Random must be kept secret until the record is written.
+type Upload struct {
+	Header did.Object `json:"header"`
+	Meta   did.Object `json:"meta"`
+	Epoch  uint32     `json:"epoch"`
+	Random []byte     `json:"random"` // what sealing draws: salt, and the record's key of a write-only author
+}
+
+// uploadRandom is how much sealing draws at most.
+const uploadRandom = channel.SaltBytes + channel.KeySize
+
+// NewUpload begins a detached record.
+func (c *Channel) NewUpload(terms channel.RecordTerms, meta did.Object) (*Upload, error) {
+	h, err := c.header()
+	if err != nil {
+		return nil, err
+	}
+	if meta == nil {
+		meta = did.Object{}
+	}
+	u := &Upload{Header: channel.NewWrite(h, terms), Meta: meta, Epoch: c.Info.Epoch, Random: make([]byte, uploadRandom)}
+	_, err = io.ReadFull(c.Random, u.Random)
+	return u, err
+}
+
+// Progress is told how many chunks of how many the node has.
+type Progress func(done, all int)
+
+// Upload seals a payload, uploads the chunks that the node has not, and makes the signed operation. It reads the payload
+// three times and keeps one chunk of it in memory. The codes of an upload that has to begin anew are epoch_closed and
+// expired.
+func (c *Channel) Upload(ctx context.Context, u *Upload, payload io.ReaderAt, size int64, told Progress) ([]byte, error) {
+	if u.Epoch != c.Info.Epoch {
+		return nil, &client.Problem{Code: "epoch_closed", Title: fmt.Sprintf("the upload was sealed for epoch %d, the current one is %d", u.Epoch, c.Info.Epoch)}
+	}
+	s, err := c.sealer()
+	if err != nil {
+		return nil, err
+	}
+	_, leaves, err := channel.SealBlob(bytes.NewReader(u.Random), s, u.Header, u.Meta, payload, size, func(int, []byte) error { return ctx.Err() })
+	if err != nil {
+		return nil, err
+	}
+	blob := channel.Blob{Root: channel.BlobRoot(leaves), Chunks: len(leaves), Size: storedSize(s, u.Meta, size)}
+	missing, err := c.declare(ctx, blob, leaves)
+	if err != nil {
+		return nil, err
+	}
+	done := len(leaves) - len(missing)
+	body, again, err := channel.SealBlob(bytes.NewReader(u.Random), s, u.Header, u.Meta, payload, size, func(n int, chunk []byte) error {
+		if n >= len(leaves) || channel.LeafHash(chunk) != leaves[n] {
+			return errChanged
+		}
+		if !missing[n] {
+			return ctx.Err()
+		}
+		err := c.ask(ctx, func(node *client.Client) error { return node.PutChunk(ctx, c.ID, blob.Root, n, chunk) })
+		if done++; err == nil && told != nil {
+			told(done, len(leaves))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(again) != len(leaves) {
+		return nil, errChanged
+	}
+	return c.Sign(body)
+}
+
+// errChanged says that the payload was another one when it was read again.
+var errChanged = errors.New("the file has changed while it was read")
+
+func (c *Channel) declare(ctx context.Context, blob channel.Blob, leaves []tangle.Hash) (map[int]bool, error) {
+	var state client.BlobState
+	err := c.ask(ctx, func(node *client.Client) (err error) {
+		state, err = node.DeclareBlob(ctx, c.ID, blob, leaves)
+		return err
+	})
+	missing := map[int]bool{}
+	for _, n := range state.Missing {
+		missing[n] = true
+	}
+	return missing, err
+}
+
+// storedSize is how many bytes a payload has as chunks.
+func storedSize(s channel.Sealer, meta did.Object, size int64) int64 {
+	text, _ := did.Canonical(meta) // sealing has refused what it refuses
+	plain := (channel.SaltBytes + 4 + int64(len(text)) + 8 + size + 255) / 256 * 256
+	if s.Epoch == 0 {
+		return plain
+	}
+	const chunk = channel.ChunkBytes - 16
+	return plain + (plain+chunk-1)/chunk*16
+}
+
+// WriteDetached writes a record with a detached body, and begins anew if the epoch ends meanwhile. kept is told each upload
+// before its first byte is sent, to be kept for Upload after a crash; begun is one that was kept.
+func (c *Channel) WriteDetached(ctx context.Context, r Record, begun *Upload, payload io.ReaderAt, size int64, wait time.Duration, kept func(*Upload) error, told Progress) (done client.Operated, err error) {
+	u := begun
+	for attempt := 1; ; attempt++ {
+		if u == nil {
+			if u, err = c.NewUpload(r.Terms, r.Meta); err != nil {
+				return done, err
+			}
+			if err := kept(u); err != nil {
+				return done, err
+			}
+		}
+		entry, err := c.Upload(ctx, u, payload, size, told)
+		if err == nil {
+			done, err = c.Send(ctx, entry, wait)
+		}
+		if again := Races(err) || client.ProblemCode(err) == "expired"; !again || attempt == MaxAttempts {
+			return done, err
+		}
+		if u = nil; c.Refresh(ctx) != nil {
+			return done, err
+		}
+	}
+}
