@@ -15,7 +15,7 @@ import (
 // sample is an operation of each kind, as clients make them.
 func samples(l *ledger) map[Op]did.Object {
 	alice, bob := l.weft("alice"), l.weft("bob")
-	id := NewID(testNetwork(), alice.did, Nonce{})
+	id := NewID(l.network, alice.did, Nonce{})
 	h := func(p *person) Header { return l.header(p, id) }
 	create := h(alice)
 	create.Nonce = Nonce{}
@@ -69,7 +69,7 @@ func TestDecodeReadsWhatIsBuilt(t *testing.T) {
 	l := newLedger(t)
 	all := samples(l)
 	for _, name := range Ops() {
-		op, err := Decode(testNetwork(), l.sign(signer(l, all[name]), all[name]))
+		op, err := Decode(l.network, l.sign(signer(l, all[name]), all[name]))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -78,7 +78,7 @@ func TestDecodeReadsWhatIsBuilt(t *testing.T) {
 			t.Errorf("%s: %+v", name, op)
 		}
 	}
-	op, _ := Decode(testNetwork(), l.sign(l.weft("alice"), all[Write]))
+	op, _ := Decode(l.network, l.sign(l.weft("alice"), all[Write]))
 	if r := op.Record; r.Tag != "customs" || r.Topic.Source != "SHP-001" || r.Supersedes != 17 || r.Epoch != 1 || r.PublicBytes != 22 {
 		t.Errorf("record %+v", r)
 	}
@@ -92,18 +92,18 @@ func TestEveryMemberCounts(t *testing.T) {
 		walk(body, nil, func(path []string) {
 			changed := clone(t, body)
 			at(changed, path)["unheard"] = "of"
-			if _, err := Decode(testNetwork(), l.sign(p, changed)); codeOf(t, err) != "unknown_field" && !free(path) {
+			if _, err := Decode(l.network, l.sign(p, changed)); codeOf(t, err) != "unknown_field" && !free(path) {
 				t.Errorf("%s: a member in %v: %v", name, path, err)
 			}
 			for member := range at(body, path) {
 				changed := clone(t, body)
 				at(changed, path)[member] = nil
-				if _, err := Decode(testNetwork(), l.sign(p, changed)); err == nil {
+				if _, err := Decode(l.network, l.sign(p, changed)); err == nil {
 					t.Errorf("%s: null in %v.%s passes", name, path, member)
 				}
 				changed = clone(t, body)
 				at(changed, path)[member] = 1.5
-				if _, err := Decode(testNetwork(), l.sign(p, changed)); codeOf(t, err) != "not_canonical" {
+				if _, err := Decode(l.network, l.sign(p, changed)); codeOf(t, err) != "not_canonical" {
 					t.Errorf("%s: a fraction in %v.%s: %v", name, path, member, err)
 				}
 			}
@@ -297,7 +297,7 @@ func TestBadInputs(t *testing.T) {
 		"an unknown suite":      {proof(func(p []any, _ did.Object) { p[0].(did.Object)["cryptosuite"] = "ecdsa-jcs-2019" }), "bad_signature"},
 		"a member of the proof": {proof(func(p []any, _ did.Object) { p[0].(did.Object)["created"] = "2026-12-01T00:00:00Z" }), "unknown_field"},
 	} {
-		_, err := Decode(testNetwork(), []byte(c.entry))
+		_, err := Decode(l.network, []byte(c.entry))
 		if got := codeOf(t, err); got != c.code {
 			t.Errorf("%s: %q (%v), want %q", name, got, err, c.code)
 		}
@@ -310,7 +310,7 @@ func TestBadInputs(t *testing.T) {
 func TestOperationsOfTheLargestSize(t *testing.T) {
 	l := newLedger(t)
 	p := l.weft("alice")
-	h := Header{Network: testNetwork(), Channel: ID{1}, Actor: p.did, Created: begin}
+	h := Header{Network: l.network, Channel: ID{1}, Actor: p.did, Created: begin}
 	size := func(n int) []byte {
 		body := NewLeave(h)
 		body["pad"] = strings.Repeat("x", n)
@@ -319,10 +319,10 @@ func TestOperationsOfTheLargestSize(t *testing.T) {
 	pad := MaxOperationBytes - len(size(0))
 	for pad -= 3; len(size(pad)) != MaxOperationBytes; pad++ { // signatures differ in length by a character or two
 	}
-	if _, err := Decode(testNetwork(), size(pad)); codeOf(t, err) != "unknown_field" {
+	if _, err := Decode(l.network, size(pad)); codeOf(t, err) != "unknown_field" {
 		t.Errorf("32 KiB: %v", err)
 	}
-	if _, err := Decode(testNetwork(), size(pad+3)); codeOf(t, err) != "too_large" {
+	if _, err := Decode(l.network, size(pad+3)); codeOf(t, err) != "too_large" {
 		t.Errorf("more than 32 KiB: %v", err)
 	}
 	k := fill[Key](1)
@@ -330,7 +330,7 @@ func TestOperationsOfTheLargestSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	op, err := Decode(testNetwork(), l.sign(p, body))
+	op, err := Decode(l.network, l.sign(p, body))
 	if err != nil {
 		t.Fatalf("the largest inline body: %v", err)
 	}
@@ -345,7 +345,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(l.sign(signer(l, body), body))
 	}
 	f.Fuzz(func(t *testing.T, entry []byte) {
-		op, err := Decode(testNetwork(), entry)
+		op, err := Decode(l.network, entry)
 		codeOf(t, err)
 		if err == nil && !bytes.Equal(op.Envelope.Raw, entry) {
 			t.Error("another text")
@@ -374,7 +374,7 @@ func FuzzEnvelope(f *testing.F) {
 		if err != nil {
 			return
 		}
-		op, err := Decode(testNetwork(), entry)
+		op, err := Decode(l.network, entry)
 		if err != nil {
 			codeOf(t, err)
 			return

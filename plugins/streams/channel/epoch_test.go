@@ -478,7 +478,7 @@ func TestHidden(t *testing.T) {
 	var id ID
 	profile := did.Object{"name": "secret", "status": "open"}
 	id = l.create(owner, func(terms *CreateTerms) {
-		id := NewID(testNetwork(), owner.did, Nonce{7: byte(owner.nonces)})
+		id := NewID(l.network, owner.did, Nonce{7: byte(owner.nonces)})
 		k := epochKeyOf(id, 0)
 		text, err := k.SealProfile(id, owner.did, Nonce{7: byte(owner.nonces)}, profile)
 		if err != nil {

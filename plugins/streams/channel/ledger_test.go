@@ -44,6 +44,8 @@ type person struct {
 // ledger applies operations one after the other, as a node does.
 type ledger struct {
 	t        testing.TB
+	network  tangle.ID
+	log      *orderedLog // nil: places are made up
 	state    *plugintest.State
 	identity *plugintest.State
 	now      tangle.Time
@@ -68,7 +70,7 @@ type identityEntry struct {
 func newLedger(t testing.TB) *ledger {
 	seed := rand.NewChaCha8([32]byte{1})
 	l := &ledger{
-		t: t, state: plugintest.NewState(nil), identity: plugintest.NewState(nil), now: begin, random: seed, people: map[string]*person{},
+		t: t, network: testNetwork(), state: plugintest.NewState(nil), identity: plugintest.NewState(nil), now: begin, random: seed, people: map[string]*person{},
 		entries: map[uint64][]byte{}, places: map[uint64]did.Place{},
 	}
 	l.state.Begin()
@@ -79,6 +81,14 @@ func newLedger(t testing.TB) *ledger {
 func (l *ledger) next() did.Place {
 	l.place++
 	return did.Place{Time: l.now, Position: l.place, Index: int(l.place % 3), By: l.by, Entry: tangle.Hash{31: byte(l.place), 30: byte(l.place >> 8), 1: 9}}
+}
+
+// order gives an entry its place.
+func (l *ledger) order(kind tangle.Kind, data []byte) did.Place {
+	if l.log == nil {
+		return l.next()
+	}
+	return l.log.order(l.now, kind, data)
 }
 
 func keysOf(seed byte) (ed25519.PrivateKey, *ecdh.PrivateKey) {
@@ -99,7 +109,7 @@ func (l *ledger) weft(name string) *person {
 	p.key, p.agreement = keysOf(p.seed)
 	public := p.key.Public().(ed25519.PublicKey)
 	multikey := did.Ed25519Key(public).Multikey()
-	body, d, err := did.Create(testNetwork(), [16]byte{p.seed}, did.Content{
+	body, d, err := did.Create(l.network, [16]byte{p.seed}, did.Content{
 		Params: did.NewParams([]string{multikey}), Document: did.DefaultDocument(public, did.PublicKey{Type: did.X25519, Bytes: p.agreement.PublicKey().Bytes()}),
 	})
 	if err != nil {
@@ -120,15 +130,16 @@ func (l *ledger) identify(body did.Object, keys ...ed25519.PrivateKey) {
 	}
 	limits := did.DefaultLimits()
 	limits.MaxCreatesPerMinute = 1 << 20
-	op, err := did.Decode(testNetwork(), limits, entry)
+	op, err := did.Decode(l.network, limits, entry)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	at := l.next()
+	at := l.order(16, entry)
 	writes, err := did.Next(l.identity, limits, op, at)
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.log.settle(false)
 	put(l.identity, writes)
 	l.dids = append(l.dids, identityEntry{entry, at})
 }
@@ -170,7 +181,7 @@ func (p *person) nonce() (n Nonce) {
 
 func (l *ledger) header(p *person, id ID) Header {
 	l.t.Helper()
-	h := Header{Network: testNetwork(), Channel: id, Actor: p.did, Nonce: p.nonce(), Created: l.now, NotAfter: (l.now/1000)*1000 + 3_600_000}
+	h := Header{Network: l.network, Channel: id, Actor: p.did, Nonce: p.nonce(), Created: l.now, NotAfter: (l.now/1000)*1000 + 3_600_000}
 	h.After = l.after(id)
 	return h
 }
@@ -225,16 +236,17 @@ func (l *ledger) sign(p *person, body did.Object) []byte {
 
 func (l *ledger) applyEntry(entry []byte) error {
 	l.t.Helper()
-	op, err := Decode(testNetwork(), entry)
+	op, err := Decode(l.network, entry)
 	if err != nil {
 		return err
 	}
-	at := l.next()
+	at := l.order(Kind, entry)
 	var before tangle.Hash
 	if !l.fast {
 		before = l.state.Digest()
 	}
 	writes, err := Next(l.state, l.identity, op, at)
+	l.log.settle(err != nil)
 	if err != nil {
 		return err
 	}
@@ -309,7 +321,7 @@ func (l *ledger) wraps(id ID, number uint32, to ...*person) (list []Wrap) {
 func (l *ledger) create(owner *person, change ...func(*CreateTerms)) ID {
 	l.t.Helper()
 	h := l.header(owner, ID{})
-	id := NewID(testNetwork(), owner.did, h.Nonce)
+	id := NewID(l.network, owner.did, h.Nonce)
 	terms := CreateTerms{Access: Private, Profile: Stream, Settings: Settings{Name: ptr("channel " + id.String()[:8])}, Epoch: l.epoch(id, 1, false, owner)}
 	for _, c := range change {
 		c(&terms)
@@ -340,7 +352,7 @@ func (l *ledger) sealedUnder(p *person, id ID, epoch uint32, text string, t Reco
 
 func (l *ledger) open(k Key, entry []byte) (string, error) {
 	l.t.Helper()
-	op, err := Decode(testNetwork(), entry)
+	op, err := Decode(l.network, entry)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package channel
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -134,6 +135,11 @@ func TestLife(t *testing.T) {
 // life plays the nine events and returns the channel.
 func life(t testing.TB) (*ledger, ID) {
 	l := newLedger(t)
+	return l, l.life()
+}
+
+func (l *ledger) life() ID {
+	t := l.t
 	shipper, carrier, customs, insurer := l.weft("shipper"), l.weft("carrier"), l.weft("customs"), l.weft("insurer")
 	id := l.create(shipper, func(t *CreateTerms) {
 		t.Settings.Tags = &[]string{"customs"}
@@ -158,7 +164,7 @@ func life(t testing.TB) (*ledger, ID) {
 	l.want("", customs, l.sealed(customs, id, "the weight was wrong", RecordTerms{Tag: "customs", Supersedes: 1}))
 	l.now += 1000
 	l.want("", shipper, NewLock(l.header(shipper, id), Forever, 0))
-	return l, id
+	return id
 }
 
 func TestAdmission(t *testing.T) {
@@ -198,7 +204,7 @@ func TestAdmission(t *testing.T) {
 	}
 	d, _ := did.Parse(gone.did)
 	head, _, _ := did.ReadHead(l.identity, d)
-	l.identify(did.Deactivate(testNetwork(), d, head, 0), gone.key)
+	l.identify(did.Deactivate(l.network, d, head, 0), gone.key)
 	l.want("deactivated", gone, NewRequest(l.header(gone, id), Asked{Rights: Read}, nil))
 	if writes, err := Next(l.state, nil, mustDecode(t, l.sign(bob, NewLeave(l.header(bob, id)))), l.next()); codeOf(t, err) != "unknown_did" || writes != nil {
 		t.Errorf("without identity: %v", err)
@@ -207,7 +213,11 @@ func TestAdmission(t *testing.T) {
 
 func mustDecode(t testing.TB, entry []byte) *Operation {
 	t.Helper()
-	op, err := Decode(testNetwork(), entry)
+	var o struct{ Network tangle.ID }
+	if err := json.Unmarshal(entry, &o); err != nil {
+		t.Fatal(err)
+	}
+	op, err := Decode(o.Network, entry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +247,7 @@ func (l *ledger) rotate(p *person, seed byte) ed25519.PrivateKey {
 		l.t.Fatal(err)
 	}
 	fresh, _ := keysOf(seed)
-	l.identify(did.Update(testNetwork(), d, head, did.Content{
+	l.identify(did.Update(l.network, d, head, did.Content{
 		Params: did.NewParams(head.UpdateKeys), Document: did.DefaultDocument(fresh.Public().(ed25519.PublicKey), did.PublicKey{Type: did.X25519, Bytes: p.agreement.PublicKey().Bytes()}),
 	}), p.key)
 	return fresh
@@ -318,6 +328,7 @@ func TestRequests(t *testing.T) {
 // TestWaitingRequestsAreBounded: by member and in all, and those that are old do not count.
 func TestWaitingRequestsAreBounded(t *testing.T) {
 	l := newLedger(t)
+	l.fast = true
 	alice := l.weft("alice")
 	id := l.create(alice)
 	people := make([]*person, 0, MaxWaiting+MaxWaitingMember+1)

@@ -460,6 +460,8 @@ func (v *verifier) checkReceipt(file []byte, at did.Place, data []byte, kind tan
 		return faulty("bad_receipt", "the receipt is of another place or entry")
 	case !f.Accepted:
 		return faulty("rejected", "the entry was rejected")
+	case data == nil && !f.Erased:
+		return faulty("bad_receipt", "the entry is there, and its operation is not")
 	case data != nil && (f.Erased || f.Kind != kind || !bytes.Equal(f.Data, data)):
 		return faulty("bad_receipt", "the receipt is of another operation")
 	}
@@ -604,6 +606,8 @@ func (v *verifier) checkOpened() error {
 			return err
 		case !found || e.ContentHash == (tangle.Hash{}):
 			return faulty("not_found", "record %d has no content here", o.Seq)
+		case v.goneSeqs[o.Seq]:
+			return faulty("gone", "nothing here proves the contentHash of record %d, whose operation is gone", o.Seq)
 		case len(o.Salt) != SaltBytes || ContentHash(o.Salt, o.Meta, o.Payload) != e.ContentHash:
 			return faulty("hash_mismatch", "what is opened of record %d is not what was signed", o.Seq)
 		}

@@ -1,0 +1,469 @@
+package channel
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"weft/config/genesis"
+	"weft/plugins/identity/did"
+	"weft/receipt"
+	"weft/tangle"
+)
+
+// orderedLog is a network of four validators that orders one entry per message and per commit, and signs for it.
+type orderedLog struct {
+	genesis  *genesis.Genesis
+	keys     map[tangle.Member]ed25519.PrivateKey
+	messages []*tangle.Message
+	leaves   [][]byte
+	hashes   []tlog.Hash
+	times    []tangle.Time
+	pending  *tangle.Message
+	checks   map[int][]byte // notes by size
+	parts    [][]byte
+}
+
+func newOrderedLog() *orderedLog {
+	n := &orderedLog{keys: map[tangle.Member]ed25519.PrivateKey{}, checks: map[int][]byte{}, genesis: &genesis.Genesis{
+		Version: genesis.Version, Network: "harbour", Time: begin - 60_000, Limits: tangle.DefaultLimits(), Consensus: genesis.DefaultConsensus(),
+		Plugins: []genesis.Plugin{{Name: "identity"}, {Name: "streams"}},
+	}}
+	for i := range 4 {
+		key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{200 + byte(i)}, 32))
+		m := genesis.Member{Key: tangle.Member(key.Public().(ed25519.PublicKey)), Name: fmt.Sprintf("m%d", i), Roles: []string{genesis.RoleValidator}}
+		n.keys[m.Key] = key
+		n.genesis.Members = append(n.genesis.Members, m)
+	}
+	return n
+}
+
+func (n *orderedLog) codec() tangle.Codec {
+	return tangle.Codec{Network: n.genesis.ID(), Limits: n.genesis.Limits}
+}
+
+func (n *orderedLog) author() tangle.Member { return n.genesis.Members[0].Key }
+
+func (n *orderedLog) order(now tangle.Time, kind tangle.Kind, data []byte) did.Place {
+	at := len(n.messages)
+	entry := tangle.NewEntry(kind, tangle.Salt{byte(at), byte(at >> 8)}, data)
+	h := tangle.Header{Author: n.author(), Seq: tangle.Seq(at + 1), Time: now, Parents: []tangle.ID{n.genesis.ID()}}
+	m, err := n.codec().Seal(h, []tangle.Entry{entry}, func(input []byte) tangle.Signature {
+		return tangle.Signature(ed25519.Sign(n.keys[n.author()], input))
+	})
+	if err != nil {
+		panic(err)
+	}
+	n.pending = m
+	n.times = append(n.times, now)
+	return did.Place{Time: now, Position: tangle.Position(at), By: n.author(), Entry: entry.Hash}
+}
+
+func (n *orderedLog) settle(rejected bool) {
+	if n == nil {
+		return
+	}
+	at := len(n.messages)
+	leaf := receipt.Leaf(tangle.Position(at), n.pending.ID, []bool{rejected})
+	more, err := tlog.StoredHashes(int64(at), leaf, n)
+	if err != nil {
+		panic(err)
+	}
+	n.messages, n.leaves, n.hashes = append(n.messages, n.pending), append(n.leaves, leaf), append(n.hashes, more...)
+}
+
+// ReadHashes makes the log a tlog.HashReader.
+func (n *orderedLog) ReadHashes(indexes []int64) (hashes []tlog.Hash, err error) {
+	for _, i := range indexes {
+		hashes = append(hashes, n.hashes[i])
+	}
+	return hashes, nil
+}
+
+func (n *orderedLog) checkpoint(size int) receipt.Checkpoint {
+	root, err := tlog.TreeHash(int64(size), n)
+	if err != nil {
+		panic(err)
+	}
+	return receipt.Checkpoint{
+		Network: n.genesis.Network, Size: uint64(size), Root: tangle.Hash(root), Commit: uint64(size), Time: n.times[size-1],
+		Members: tangle.Hash{1}, States: []receipt.State{{Plugin: "streams", Digest: tangle.Hash{2}}},
+	}
+}
+
+func (n *orderedLog) note(size int) []byte {
+	if n.checks[size] == nil {
+		text := n.checkpoint(size).Text()
+		sigs := map[tangle.Member]tangle.Signature{}
+		for m, key := range n.keys {
+			sigs[m] = receipt.SignText(key, text)
+		}
+		n.checks[size] = receipt.Note(n.genesis, text, sigs)
+	}
+	return n.checks[size]
+}
+
+func (n *orderedLog) receipt(p tangle.Position, gone bool) []byte {
+	size := len(n.messages)
+	m := n.messages[p]
+	if gone {
+		erased, err := n.codec().Erase(m, 0)
+		if err != nil {
+			panic(err)
+		}
+		m = erased
+	}
+	proof, err := tlog.ProveRecord(int64(size), int64(p), n)
+	if err != nil {
+		panic(err)
+	}
+	parts := receipt.Parts{
+		Network: n.genesis.ID(), Entry: m.Entries[0], Header: m.HeaderBytes(), Signature: m.Signature, EntryPath: m.EntryPath(0), Position: p,
+		Leaf: n.leaves[p], Note: n.note(size),
+	}
+	for _, h := range proof {
+		parts.LogPath = append(parts.LogPath, tangle.Hash(h))
+	}
+	b, err := receipt.Build(parts)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func newOrderedLedger(t testing.TB) *ledger {
+	l := newLedger(t)
+	l.log, l.fast = newOrderedLog(), true
+	l.network = l.log.genesis.ID()
+	return l
+}
+
+// exported is what a node exports of a channel; records whose entries are gone lack them.
+func (l *ledger) exported(id ID) []Exported {
+	l.t.Helper()
+	var list []Exported
+	err := Events(l.state, id, 0, func(e Event) bool {
+		x := Exported{Event: e, Operation: l.entries[e.Number], Receipt: l.log.receipt(e.Position, e.Cleared)}
+		if e.Cleared {
+			x.Operation = nil
+		}
+		list = append(list, x)
+		return true
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return list
+}
+
+func (l *ledger) exportedDIDs() (list []ExportedDID) {
+	for _, d := range l.dids {
+		list = append(list, ExportedDID{d.at, d.entry, l.log.receipt(d.at.Position, false)})
+	}
+	return list
+}
+
+func all[T any](list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, v := range list {
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
+}
+
+// bundle writes a bundle of what is given.
+func (l *ledger) bundle(id ID, events []Exported, dids []ExportedDID) fstest.MapFS {
+	l.t.Helper()
+	files := map[string]*bytes.Buffer{}
+	size := len(l.log.messages)
+	s := BundleSource{Network: l.network, Channel: id, Events: all(events), DIDs: all(dids), Newest: l.log.checkpoint(size)}
+	for n := 1; n <= size; n++ {
+		s.Checkpoints = append(s.Checkpoints, l.log.note(n))
+	}
+	_, err := WriteBundle(func(name string) (io.Writer, error) {
+		files[name] = &bytes.Buffer{}
+		return files[name], nil
+	}, s)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	bundle := fstest.MapFS{}
+	for name, b := range files {
+		bundle[name] = &fstest.MapFile{Data: b.Bytes()}
+	}
+	return bundle
+}
+
+func (l *ledger) verify(b fstest.MapFS) Report { return VerifyBundle(l.log.genesis.Bytes(), b) }
+
+func complaints(r Report) (list []string) {
+	for _, c := range r.Checks {
+		if !c.OK && c.Code != CodeSkipped {
+			list = append(list, c.Name+"="+c.Code+" "+c.Detail)
+		}
+	}
+	return list
+}
+
+func TestBundle(t *testing.T) {
+	l := newOrderedLedger(t)
+	id := l.life()
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	op := mustDecode(t, l.entries[7])
+	c, err := Open(epochKeyOf(id, 2), op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var opened bytes.Buffer
+	if err := WriteOpened(&opened, func(yield func(uint64, Content) bool) { yield(2, c) }); err != nil {
+		t.Fatal(err)
+	}
+	b[FileOpened] = &fstest.MapFile{Data: opened.Bytes()}
+	r := l.verify(b)
+	if !r.Verified || r.Events != 9 || r.Records != 2 || r.Head != l.head(id).Hash || r.Covered != 7 || r.Exact != 9 || r.Opened != 1 {
+		t.Errorf("%v %+v", complaints(r), r)
+	}
+}
+
+// TestKeysOfThen: who rotated its key or was deactivated after writing still verifies as of then.
+func TestKeysOfThen(t *testing.T) {
+	l := newOrderedLedger(t)
+	id := l.life()
+	customs, carrier := l.weft("customs"), l.weft("carrier")
+	l.rotate(customs, 77)
+	d, _ := did.Parse(carrier.did)
+	head, _, _ := did.ReadHead(l.identity, d)
+	l.identify(did.Deactivate(l.network, d, head, 0), carrier.key)
+	if r := l.verify(l.bundle(id, l.exported(id), l.exportedDIDs())); !r.Verified {
+		t.Error(complaints(r))
+	}
+	dids := l.exportedDIDs()
+	if r := l.verify(l.bundle(id, l.exported(id), dids[1:])); r.Verified || !strings.Contains(fmt.Sprint(complaints(r)), "unknown_did") {
+		t.Errorf("without the shipper's DID: %v", complaints(r))
+	}
+}
+
+// TestEveryFlippedByte flips each byte of a small bundle; most are noticed by the manifest's hashes, so that is also
+// repaired by whoever changes an event.
+func TestEveryFlippedByte(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner)
+	l.want("", owner, l.sealed(owner, id, "x", RecordTerms{}))
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	if r := l.verify(b); !r.Verified {
+		t.Fatal(complaints(r))
+	}
+	for name, f := range b {
+		whole := f.Data
+		for i := range whole {
+			changed := bytes.Clone(whole)
+			changed[i] ^= 1 << (i % 8)
+			b[name] = &fstest.MapFile{Data: changed}
+			if r := l.verify(b); r.Verified {
+				t.Errorf("%s, byte %d", name, i)
+			}
+		}
+		b[name] = f
+	}
+}
+
+// TestForgedBundles: whoever forges makes a manifest that fits. The forger has no committee.
+func TestForgedBundles(t *testing.T) {
+	l := newOrderedLedger(t)
+	id := l.life()
+	events, dids := l.exported(id), l.exportedDIDs()
+	for name, c := range map[string]struct {
+		change func(e []Exported) []Exported
+		want   string
+	}{
+		"swap": {func(e []Exported) []Exported { e[1], e[2] = e[2], e[1]; return e }, "gap"},
+		"swap and renumber": {func(e []Exported) []Exported {
+			e[1], e[2] = e[2], e[1]
+			return renumber(e)
+		}, "bad_after"},
+		"duplicate":                     {func(e []Exported) []Exported { return renumber(slices.Insert(e, 3, e[2])) }, "order"},
+		"drop":                          {func(e []Exported) []Exported { return renumber(slices.Delete(e, 2, 3)) }, "bad_after"},
+		"drop and count anew":           {func(e []Exported) []Exported { return rehash(renumber(slices.Delete(e, 2, 3))) }, "bad_after"},
+		"another time":                  {func(e []Exported) []Exported { e[4].Event.Time++; return e }, "bad_time"},
+		"another place":                 {func(e []Exported) []Exported { e[4].Event.Position--; return e }, "order"},
+		"another member":                {func(e []Exported) []Exported { e[4].Event.By[0]++; return e }, "bad_receipt"},
+		"another operation":             {func(e []Exported) []Exported { e[4].Operation = e[5].Operation; return e }, "bad_receipt"},
+		"an operation that is not gone": {func(e []Exported) []Exported { e[4].Operation = nil; return e }, "bad_receipt"},
+		"another receipt":               {func(e []Exported) []Exported { e[4].Receipt = e[5].Receipt; return e }, "bad_receipt"},
+		"another head":                  {func(e []Exported) []Exported { e[4].Event.Head[0]++; return e }, "head_mismatch"},
+		"another seq":                   {func(e []Exported) []Exported { e[4].Event.Seq++; return e }, "head_mismatch"},
+	} {
+		list := c.change(slices.Clone(events))
+		r := l.verify(l.bundle(id, list, dids))
+		if got := fmt.Sprint(complaints(r)); r.Verified || !strings.Contains(got, "="+c.want) {
+			t.Errorf("%s: %v, want %s", name, got, c.want)
+		}
+	}
+	other := *l.log.genesis
+	other.Time++
+	if r := VerifyBundle(other.Bytes(), l.bundle(id, events, dids)); r.Verified || r.Checks[0].Code != "wrong_network" {
+		t.Errorf("another genesis: %v", complaints(r))
+	}
+	if r := VerifyBundle([]byte("{}"), l.bundle(id, events, dids)); r.Verified || r.Checks[0].Code != "bad_genesis" {
+		t.Errorf("no genesis: %v", complaints(r))
+	}
+	if r := VerifyBundle(l.log.genesis.Bytes(), fstest.MapFS{}); r.Verified {
+		t.Error("nothing verifies")
+	}
+	b := l.bundle(id, events, dids)
+	b["more.txt"] = &fstest.MapFile{}
+	if r := l.verify(b); r.Verified {
+		t.Error("a file more")
+	}
+	b = l.bundle(id, events, dids)
+	b[FileOpened] = &fstest.MapFile{Data: []byte(`{"seq":2,"salt":"` + strings.Repeat("A", 43) + `=","meta":{},"payload":"AA=="}` + "\n")}
+	if r := l.verify(b); r.Verified || complaints(r)[0][:len("opened=hash_mismatch")] != "opened=hash_mismatch" {
+		t.Error(complaints(r))
+	}
+}
+
+func renumber(list []Exported) []Exported {
+	for i := range list {
+		list[i].Event.Number = uint64(i)
+	}
+	return list
+}
+
+// rehash makes the heads that follow.
+func rehash(list []Exported) []Exported {
+	for i := range list[1:] {
+		e := &list[i+1].Event
+		e.Head = NextHead(list[i].Event.Head, e.Number, e.Seq, e.Place)
+	}
+	return list
+}
+
+// TestRejectedEventsAreNone: an operation that was ordered and rejected cannot be shown as an event.
+func TestRejectedEventsAreNone(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner)
+	bad := l.sealedUnder(owner, id, 2, "x", RecordTerms{})
+	l.want("epoch_unknown", owner, bad)
+	at := l.log.messages[len(l.log.messages)-1]
+	list := l.exported(id)
+	e := list[0]
+	e.Event.Number, e.Event.Op, e.Event.Position, e.Event.Entry = 1, Write, tangle.Position(len(l.log.messages)-1), at.Entries[0].Hash
+	e.Operation, e.Receipt = at.Entries[0].Data, l.log.receipt(e.Event.Position, false)
+	r := l.verify(l.bundle(id, append(list, e), l.exportedDIDs()))
+	if got := fmt.Sprint(complaints(r)); !strings.Contains(got, "receipts=rejected") {
+		t.Error(got)
+	}
+}
+
+// TestErasedBundle: a bundle with records that are gone, by erasure and by retention, still verifies.
+func TestErasedBundle(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner, writer := l.weft("owner"), l.weft("writer")
+	id := l.create(owner, func(t *CreateTerms) { t.Settings.RetentionDays, t.Settings.Tags = ptr(1), &[]string{"a"} })
+	l.want("", owner, NewAuthorize(l.header(owner, id), []Grant{{Participant: writer.did, Rights: Order, Tags: []string{"a"}, MaxRecords: 9}}, nil, nil))
+	l.want("", writer, l.sealed(writer, id, "erased", RecordTerms{Tag: "a"}))
+	l.want("", writer, l.sealed(writer, id, "corrects", RecordTerms{Tag: "a", Supersedes: 1}))
+	l.want("", writer, NewErase(l.header(writer, id), 1, "gdpr_art17"))
+	l.want("", owner, l.sealed(owner, id, "stays a while", RecordTerms{}))
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	if r := l.verify(b); !r.Verified || r.Gone != 1 {
+		t.Errorf("%v %+v", complaints(r), r)
+	}
+	b[FileOpened] = &fstest.MapFile{Data: []byte(`{"seq":1,"salt":"","meta":{},"payload":""}` + "\n")}
+	if got := fmt.Sprint(complaints(l.verify(b))); !strings.Contains(got, "opened=gone") {
+		t.Error(got)
+	}
+	l.now += 86_400_001
+	l.want("", owner, l.sealed(owner, id, "later", RecordTerms{}))
+	if r := l.verify(l.bundle(id, l.exported(id), l.exportedDIDs())); !r.Verified || r.Gone != 3 || r.Records != 4 {
+		t.Errorf("%v %+v", complaints(r), r)
+	}
+}
+
+// thousand is a channel of 1,000 records.
+func thousand(t testing.TB) (*ledger, ID) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner)
+	for range 1000 {
+		l.now += 10
+		l.want("", owner, l.sealed(owner, id, "a small record of an audit trail", RecordTerms{}))
+	}
+	return l, id
+}
+
+func TestThousandRecordsInTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("1,000 records")
+	}
+	l, id := thousand(t)
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	began := time.Now()
+	r := l.verify(b)
+	took := time.Since(began)
+	if !r.Verified || r.Records != 1000 {
+		t.Error(complaints(r))
+	}
+	if t.Logf("%v", took); took > 10*time.Second { // 2 s is the aim, on a machine that does nothing else
+		t.Errorf("it takes %v", took)
+	}
+}
+
+func BenchmarkVerifyBundle(b *testing.B) {
+	l, id := thousand(b)
+	bundle := l.bundle(id, l.exported(id), l.exportedDIDs())
+	for b.Loop() {
+		if r := l.verify(bundle); !r.Verified {
+			b.Fatal(complaints(r))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "µs/record")
+}
+
+// FuzzBundle changes a file of a bundle and makes the manifest fit, so that it comes behind the hashes.
+func FuzzBundle(f *testing.F) {
+	l := newOrderedLedger(f)
+	id := l.life()
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	files := []string{FileEvents, FileReceipts, FileCheckpoints, FileDIDs, FileManifest}
+	for i, name := range files {
+		f.Add(i, b[name].Data)
+	}
+	f.Fuzz(func(t *testing.T, n int, data []byte) {
+		name := files[uint(n)%uint(len(files))]
+		changed := fstest.MapFS{}
+		for name, file := range b {
+			changed[name] = file
+		}
+		changed[name] = &fstest.MapFile{Data: data}
+		if name != FileManifest {
+			var m Manifest
+			if err := strictLine(b[FileManifest].Data, &m); err != nil {
+				t.Fatal(err)
+			}
+			v := verifier{bundle: changed}
+			m.Files[name], _ = v.sum(name)
+			line, err := jsonLine(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed[FileManifest] = &fstest.MapFile{Data: line}
+		}
+		if r := l.verify(changed); r.Verified && !bytes.Equal(data, b[name].Data) && name != FileCheckpoints {
+			t.Errorf("%s verifies with other content", name)
+		}
+	})
+}
