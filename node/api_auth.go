@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net"
@@ -46,6 +47,7 @@ type apiCaller struct {
 	local    bool            // calls from this machine
 	key      *apiKey         // nil without one
 	token    *plugins.Caller // nil without one
+	holds    func() bool     // whether key or token still hold; nil without one
 }
 
 // may says whether the caller's own rights reach.
@@ -63,9 +65,9 @@ func (c apiCaller) forPlugins() plugins.Caller {
 	case c.token != nil:
 		p = *c.token
 	case c.key != nil:
-		p.Scopes = c.key.Scopes
+		p.Scopes, p.Expires = c.key.Scopes, c.key.ExpiresAt
 	}
-	p.ID, p.Operator, p.Loopback = c.id, c.operator, c.local
+	p.ID, p.Operator, p.Loopback, p.Holds = c.id, c.operator, c.local, c.holds
 	return p
 }
 
@@ -132,7 +134,7 @@ func (d *apiDoor) identify(r *http.Request) (apiCaller, error) {
 		}
 		return caller, refuse("bad_api_key", "the key is unknown, expired, revoked or not for this address")
 	}
-	return apiCaller{id: "key " + key.ID, local: caller.local, key: key}, nil
+	return apiCaller{id: "key " + key.ID, local: caller.local, key: key, holds: func() bool { return d.keys.valid(key) }}, nil
 }
 
 const authenticateHeader = `Bearer realm="weft", ApiKey realm="weft" header="X-API-Key"`
@@ -150,7 +152,8 @@ func (d *apiDoor) identifyToken(r *http.Request, caller apiCaller, auth []string
 		}
 		who, err := p.Plugin.Authenticate(r.Context(), token)
 		if err == nil {
-			return apiCaller{id: "token " + who.ID, local: caller.local, token: &who}, nil
+			holds := func() bool { _, err := p.Plugin.Authenticate(context.Background(), token); return err == nil }
+			return apiCaller{id: "token " + who.ID, local: caller.local, token: &who, holds: holds}, nil
 		}
 		if limit := d.rates.take(rateAnonymous, caller.id); limit != nil {
 			return caller, limit // or tokens could be tried out fast

@@ -164,5 +164,9 @@ func (c *apiCall) lend(names []string, serve func(http.ResponseWriter, *http.Req
 	r.Body = io.NopCloser(bytes.NewReader(c.body))
 	r.ContentLength = int64(len(c.body))
 	c.stamp(c.Response().Header())
+	if c.route.streams() { // it does not count as a request in flight: it has bounds of its own
+		c.inFlight.Add(-1)
+		defer c.inFlight.Add(1)
+	}
 	return c.once(r, serve)
 }

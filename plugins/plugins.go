@@ -97,6 +97,14 @@ type Host struct {
 	Receipt func(hash tangle.Hash) ([]byte, error)
 	// Head says how far this node's ledger has come.
 	Head func() Head
+	// Changed is closed when Head moves; ask again for the next change.
+	Changed func() <-chan struct{}
+	// Data is what an entry holds that has its place; nil if it is not here any more.
+	Data func(position tangle.Position, index int) []byte
+	// Checkpoint is the first certified checkpoint of at least a size; ok is false if there is none yet.
+	Checkpoint func(size tangle.Position) (c Checkpoint, ok bool)
+	// Peek reads the durable state of another ledger plugin; nil if the network does not run it.
+	Peek func(plugin string) View
 	// CatchUp returns when everything that is attached here by now has its place, or after a short while.
 	CatchUp func(ctx context.Context)
 
@@ -157,6 +165,14 @@ type Head struct {
 	Time      tangle.Time     // commit time of the last commit
 	Final     tangle.Position // size of the newest certified checkpoint
 	FinalTime tangle.Time     // its commit time
+}
+
+// Checkpoint is what the committee has signed about the ledger up to a position.
+type Checkpoint struct {
+	Size tangle.Position // positions covered
+	Root tangle.Hash
+	Time tangle.Time // commit time
+	Note []byte      // the signed note
 }
 
 // Local is a key space of one node, off the ledger and outside every state hash. What is deleted is gone.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // Routes is what a plugin serves.
@@ -85,12 +86,16 @@ const (
 	ScopeLedgerSubmit     = "ledger:submit"
 	ScopeIdentitiesRead   = "identities:read"
 	ScopeCredentialsIssue = "credentials:issue"
+	ScopeChannelsRead     = "channels:read"
+	ScopeChannelsManaged  = "channels:managed"
 	ScopeAdmin            = "admin"
 )
 
 // Scopes are all there are.
 func Scopes() []string {
-	return []string{ScopeLedgerRead, ScopeLedgerSubmit, ScopeIdentitiesRead, ScopeCredentialsIssue, ScopeAdmin}
+	return []string{
+		ScopeLedgerRead, ScopeLedgerSubmit, ScopeIdentitiesRead, ScopeCredentialsIssue, ScopeChannelsRead, ScopeChannelsManaged, ScopeAdmin,
+	}
 }
 
 // Caller is who calls.
@@ -101,6 +106,9 @@ type Caller struct {
 	Scopes   []string
 	Operator bool
 	Loopback bool // called from this machine
+
+	Expires time.Time   // of the token or key; zero: there is none
+	Holds   func() bool // judges the credential anew, for answers without an end; nil: there is none
 }
 
 // May says whether the caller's rights reach.

@@ -219,7 +219,7 @@ func (x *identity) attests(rule RoleRule, who string, c vc.Report) bool {
 
 // scopesOf is what roles open at this node's API.
 func scopesOf(roles []string) []string {
-	scopes := []string{plugins.ScopeIdentitiesRead}
+	scopes := []string{plugins.ScopeIdentitiesRead, plugins.ScopeChannelsRead} // what one may read of a channel is on the ledger
 	add := func(more ...string) {
 		for _, s := range more {
 			if !slices.Contains(scopes, s) {
@@ -255,7 +255,7 @@ func (x *identity) authenticate(_ context.Context, compact string) (plugins.Call
 	if err := x.stillEntitled(s.method, s.key); err != nil {
 		return plugins.Caller{}, plugins.Reject("bad_token", "%s", detailOf(err))
 	}
-	return plugins.Caller{ID: s.subject, DID: s.subject, Roles: s.roles, Scopes: scopesOf(s.roles)}, nil
+	return plugins.Caller{ID: s.subject, DID: s.subject, Roles: s.roles, Scopes: scopesOf(s.roles), Expires: s.expires}, nil
 }
 
 // giveBack is DELETE /api/v1/auth/tokens/current.
