@@ -96,10 +96,7 @@ func (v *verifier) run(genesisFile []byte) {
 	if !v.check(CheckFiles, v.readManifest()) {
 		return
 	}
-	if !v.check(CheckGenesis, v.openGenesis(genesisFile)) {
-		return
-	}
-	if !v.check(CheckFiles, v.checkFiles()) || !v.check(CheckCheckpoints, v.checkCheckpoints()) {
+	if !v.check(CheckFiles, v.checkFiles()) || !v.check(CheckGenesis, v.openGenesis(genesisFile)) || !v.check(CheckCheckpoints, v.checkCheckpoints()) {
 		return
 	}
 	v.done = []string{CheckGenesis, CheckFiles, CheckCheckpoints}
@@ -513,7 +510,7 @@ func (v *verifier) apply(e eventLine, at did.Place) error {
 	if e.Gone != nil {
 		return faulty("malformed", "an operation that is gone and there")
 	}
-	op, err := Decode(v.genesis.ID(), e.Operation)
+	op, err := Decode(v.manifest.Network, e.Operation)
 	if err != nil {
 		return err
 	}
@@ -674,7 +671,7 @@ func (r *didReplay) apply() error {
 	if err != nil {
 		return err
 	}
-	op, err := did.Decode(r.genesis.ID(), r.limits, r.waiting.Operation)
+	op, err := did.Decode(r.manifest.Network, r.limits, r.waiting.Operation)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,121 @@
+// Package streams is the ledger plugin for channels: audit trails that their readers can decrypt and nobody else, whose rights
+// every node enforces. It wires the rules of package channel into a node and serves them: operations, records, a live feed,
+// evidence, payloads beside the ledger and their erasure.
+//
+// It holds no key of a channel and opens nothing: what a node stores and serves is ciphertext, and who is served what is
+// courtesy; the keys are the lock. Keys of actors are those of the plugin identity. What is not on the ledger (payload files,
+// statements about erasure) is kept in the node's data folder and its local key space.
+package streams
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"weft/plugins"
+	"weft/plugins/rest"
+	"weft/plugins/streams/channel"
+)
+
+// Name is the plugin's name in genesis.json and node.json.
+const Name = "streams"
+
+// identityPlugin is the plugin whose state holds the keys of actors.
+const identityPlugin = "identity"
+
+// Maker names the plugin and opens it.
+func Maker() plugins.Maker { return MakerAt(time.Now) }
+
+// MakerAt is Maker with another clock. The clock judges what is served; the ledger has its own.
+func MakerAt(now func() time.Time) plugins.Maker {
+	return plugins.Maker{Name: Name, Open: func(h plugins.Host) (plugins.Plugin, error) { return openAt(h, now) }}
+}
+
+// streams is the opened plugin. It is safe for concurrent use: what changes is in its parts, which guard themselves.
+type streams struct {
+	host       plugins.Host
+	now        func() time.Time
+	ledger     ledger
+	settings   Settings
+	operations *rest.Operations
+	feed       *feed
+	dues       *dues
+	blobs      *blobStore
+	statements *statements
+	faults     chan error // broken invariants that requests met: the node stops
+}
+
+func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
+	l, err := openLedger(h.Network, h.Genesis)
+	if err != nil {
+		return plugins.Plugin{}, fmt.Errorf("genesis: %w", err)
+	}
+	s := &streams{host: h, now: now, ledger: l, feed: newFeed(), dues: newDues(), statements: &statements{local: h.Local}, faults: make(chan error, 1)}
+	if s.settings, err = parseSettings(h.Config); err != nil {
+		return plugins.Plugin{}, err
+	}
+	if s.blobs, err = openBlobs(h.Dir, now); err != nil {
+		return plugins.Plugin{}, err
+	}
+	s.operations = rest.NewOperations(h, now, s.rules())
+	p := l.plugin()
+	p.Admit = s.admit
+	p.HTTP = plugins.Routes{List: s.routes(), Codes: statuses(), OpenAPI: [][]byte{openAPI}}
+	p.Operation, p.Run, p.Answer = s.operations.Look, s.run, s.answer
+	return p, nil
+}
+
+// run wakes streams, erases what the ledger says, and drops what nobody refers to.
+func (s *streams) run(ctx context.Context) error {
+	defer s.feed.close()
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	for {
+		changed := s.host.Changed()
+		if err := s.follow(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.faults:
+			return err
+		case <-changed:
+		case <-ticker.C:
+			s.operations.Expire()
+			if err := s.blobs.expire(s.isReferred); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+const expireEvery = 10 * time.Second
+
+// damaged stops the node over state that cannot be read; other errors are the caller's.
+func (s *streams) damaged(err error) {
+	if err == nil || plugins.Rejected(err) != nil {
+		return
+	}
+	select {
+	case s.faults <- err:
+	default:
+	}
+}
+
+// state is the plugin's own state now.
+func (s *streams) state() plugins.View { return s.host.View() }
+
+// identity is the state of the plugin identity now; nil if the network does not run it.
+func (s *streams) identity() plugins.View { return s.host.Peek(identityPlugin) }
+
+// channelOf reads a channel. One that this node has not heard of may be known to others already.
+func (s *streams) channelOf(ctx context.Context, id channel.ID) (channel.Channel, channel.Head, error) {
+	c, h, err := channel.ReadChannel(s.state(), id)
+	if r := plugins.Rejected(err); r != nil {
+		s.host.CatchUp(ctx)
+		c, h, err = channel.ReadChannel(s.state(), id)
+	}
+	s.damaged(err)
+	return c, h, err
+}
