@@ -276,7 +276,7 @@ func (x *identity) registerCredential(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	if err := x.records.local.Write(append(writes, plugins.Write{Key: sortDraft.key(body.Draft)})...); err != nil {
+	if err := x.records.local.Write(append(writes, erasure(sortDraft, body.Draft, owner)...)...); err != nil {
 		return err
 	}
 	w.Header().Set("Location", v1+"/credentials/"+url.PathEscape(id)+"/status")
@@ -440,7 +440,8 @@ type credentialView struct {
 	Custody      bool          `json:"custody"`
 }
 
-// listCredentials is GET /api/v1/credentials: those that the caller is a party of.
+// listCredentials is GET /api/v1/credentials: those that the caller is a party of. It looks at MaxListed at the most: a page
+// may be short, and its cursor says where to go on.
 func (x *identity) listCredentials(w http.ResponseWriter, r *http.Request) error {
 	p, err := rest.ReadPage(r)
 	if err != nil {
@@ -451,7 +452,12 @@ func (x *identity) listCredentials(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	var items []credentialView
+	last, left := "", MaxListed
 	x.records.each(sortCredential, "", p.After, func(id string, rec record) bool {
+		if left == 0 {
+			return false
+		}
+		last, left = id, left-1
 		var c issuedCredential
 		if err = json.Unmarshal(rec.Value, &c); err != nil || !want.fits(c) {
 			return err == nil
@@ -465,7 +471,11 @@ func (x *identity) listCredentials(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return rest.Answer(w, http.StatusOK, rest.PageOf(items, p, func(v credentialView) string { return v.CredentialID }))
+	a := rest.PageOf(items, p, func(v credentialView) string { return v.CredentialID })
+	if left == 0 && a.Next == nil {
+		a.Next = rest.Cursor(last)
+	}
+	return rest.Answer(w, http.StatusOK, a)
 }
 
 // credentialFilter is what a list is asked for, and by whom.

@@ -84,7 +84,7 @@ func (x *identity) eraseCustody(w http.ResponseWriter, r *http.Request) error {
 	if !found || rec.Owner != caller.DID && !caller.May(plugins.ScopeAdmin) {
 		return plugins.Reject("not_found", "no body of such a credential is kept for the caller")
 	}
-	if err := x.records.erase(sortCustody, id); err != nil {
+	if err := x.records.erase(sortCustody, id, rec.Owner); err != nil {
 		return err
 	}
 	return rest.None(w)

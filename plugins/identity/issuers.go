@@ -3,7 +3,9 @@ package identity
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -340,10 +342,26 @@ func (x *identity) instanceFor(r *http.Request) (instance, error) {
 // authorize applies the instance's rule of who may issue.
 func (in instance) authorize(r *http.Request) error {
 	c := plugins.CallerOf(r.Context())
-	if in.Access == AccessLoopback && c.Loopback {
+	if in.Access == AccessLoopback && c.Loopback && isDirect(r) {
 		return nil
 	}
 	return needScope(c, plugins.ScopeCredentialsIssue)
+}
+
+// isDirect says whether a caller on this machine has called for themselves, as far as one can tell: a proxy that passes on
+// whatever comes says so as a rule, and a web page that had its own name lead here (DNS rebinding) names itself as the host.
+func isDirect(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		if r.Header.Get(name) != "" {
+			return false
+		}
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 // set changes bits of one list by an operation that the instance signs, and waits until it is final.

@@ -35,7 +35,8 @@ const (
 	sortSecret     sort = 'x'
 	sortBelieved   sort = 'r' // trust roots of this node
 
-	sortDue sort = 0xff // time(8) sort key: when a record expires
+	sortOpen sort = 0xfe // sort owner 0 id -> time(8): whose the records are that expire
+	sortDue  sort = 0xff // time(8) sort key: when a record expires
 )
 
 // records is the node's own memory beside the ledger: each record has an owner and, if it is not meant to stay, an end.
@@ -57,6 +58,10 @@ func (s sort) key(id string) []byte { return append([]byte{byte(s)}, id...) }
 func dueKey(at time.Time, key []byte) []byte {
 	b := binary.BigEndian.AppendUint64([]byte{byte(sortDue)}, uint64(at.UnixMilli()))
 	return append(b, key...)
+}
+
+func openKey(s sort, owner, id string) []byte {
+	return append(append([]byte{byte(sortOpen), byte(s)}, owner...), "\x00"+id...)
 }
 
 // get reads a record into v; false if there is none, or it is over.
@@ -104,14 +109,20 @@ func (r *records) writes(s sort, id, owner string, expires time.Time, v any) ([]
 	key := s.key(id)
 	writes := []plugins.Write{{Key: key, Value: b}}
 	if !expires.IsZero() {
-		writes = append(writes, plugins.Write{Key: dueKey(expires, key), Value: []byte{}})
+		due := binary.BigEndian.AppendUint64(nil, uint64(expires.UnixMilli()))
+		writes = append(writes, plugins.Write{Key: dueKey(expires, key), Value: []byte{}}, plugins.Write{Key: openKey(s, owner, id), Value: due})
 	}
 	return writes, nil
 }
 
 // erase deletes a record for good.
-func (r *records) erase(s sort, id string) error {
-	return r.local.Write(plugins.Write{Key: s.key(id)})
+func (r *records) erase(s sort, id, owner string) error {
+	return r.local.Write(erasure(s, id, owner)...)
+}
+
+// erasure are the writes of erase, to be made together with others.
+func erasure(s sort, id, owner string) []plugins.Write {
+	return []plugins.Write{{Key: s.key(id)}, {Key: openKey(s, owner, id)}}
 }
 
 // each visits the records of a sort whose id begins with prefix, after an id, in order.
@@ -135,28 +146,41 @@ const MaxExpired = 1000
 
 // expire erases what is over. A record that was put again with a later end stays.
 func (r *records) expire() error {
+	for {
+		more, err := r.expireSome()
+		if !more || err != nil {
+			return err
+		}
+	}
+}
+
+// expireSome is one round; more says whether there may be another.
+func (r *records) expireSome() (more bool, err error) {
 	now := r.now()
 	var writes []plugins.Write
+	looked := 0
 	r.local.Scan([]byte{byte(sortDue)}, dueKey(now, nil), func(due, _ []byte) bool {
 		writes = append(writes, plugins.Write{Key: due})
 		key := due[9:]
 		var rec record
 		if b := r.local.Get(key); b != nil && json.Unmarshal(b, &rec) == nil && !rec.Expires.IsZero() && !now.Before(rec.Expires) {
-			writes = append(writes, plugins.Write{Key: key})
+			writes = append(writes, erasure(sort(key[0]), string(key[1:]), rec.Owner)...)
 		}
-		return len(writes) < MaxExpired
+		looked++
+		return looked < MaxExpired
 	})
 	if len(writes) == 0 {
-		return nil
+		return false, nil
 	}
-	return r.local.Write(writes...)
+	return looked == MaxExpired, r.local.Write(writes...)
 }
 
 // mayOpen says whether an owner may have one more record of a sort that expires.
 func (r *records) mayOpen(s sort, owner string) error {
-	count := 0
-	r.each(s, "", "", func(_ string, rec record) bool {
-		if rec.Owner == owner {
+	count, now := 0, uint64(r.now().UnixMilli())
+	from := openKey(s, owner, "")
+	r.local.Scan(from, append(from[:len(from)-1:len(from)-1], 1), func(_, due []byte) bool {
+		if len(due) == 8 && now < binary.BigEndian.Uint64(due) {
 			count++
 		}
 		return count < MaxOpenRecords

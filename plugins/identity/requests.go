@@ -275,6 +275,10 @@ func (x *identity) grantWish(config vc.Config, q presentationAsked, one wish, re
 		if c.Credential == nil || !slices.Contains(c.Credential.Type, typ) {
 			continue
 		}
+		if !c.Verified { // a policy more would not help, and each look can cost as much as the first
+			best = granted{Credential: &i, Issuer: c.Credential.Issuer, Checks: c.Checks}
+			continue
+		}
 		raw, err := json.Marshal(presented(report, i))
 		if err != nil {
 			continue

@@ -94,30 +94,28 @@ func (x *identity) templates() ([]template, error) {
 	return list, nil
 }
 
-// template finds a template by its name, the newest version or the given one.
-func (x *identity) template(name string, version int) (template, error) {
-	list, err := x.templates()
+// template finds a template by its name, the newest version (0) or the given one. Every verification asks for one, so it
+// reads no others.
+func (x *identity) template(name string, version int) (t template, err error) {
+	id := templateID(name, version)
+	if version == 0 {
+		x.records.each(sortTemplate, name+"\x00", "", func(one string, _ record) bool {
+			id = one // versions ascend
+			return true
+		})
+	}
+	if _, found, err := x.records.get(sortTemplate, id, &t); found || err != nil {
+		return t, err
+	}
+	list, err := shipped()
 	if err != nil {
-		return template{}, err
+		return t, err
 	}
-	at := slices.IndexFunc(list, func(t template) bool { return t.Name == name })
+	at := slices.IndexFunc(list, func(t template) bool { return t.Name == name && (version == 0 || t.Version == version) })
 	if at < 0 {
-		return template{}, plugins.Reject("not_found", "no template %.60q", name)
+		return t, plugins.Reject("not_found", "no template %.60q of that version", name)
 	}
-	if version == 0 || list[at].Version == version {
-		return list[at], nil
-	}
-	var t template
-	if _, found, err := x.records.get(sortTemplate, templateID(name, version), &t); found || err != nil {
-		return t, err
-	}
-	if list, err = shipped(); err != nil {
-		return t, err
-	}
-	if at = slices.IndexFunc(list, func(t template) bool { return t.Name == name && t.Version == version }); at >= 0 {
-		return list[at], nil
-	}
-	return t, plugins.Reject("not_found", "template %.60q has no version %d", name, version)
+	return list[at], nil
 }
 
 // schema is the verifier's: the schemas of templates that this node has, and no others.
