@@ -124,3 +124,20 @@ func TestTokenEndsWithItsKey(t *testing.T) {
 		t.Errorf("keys %s", r.body)
 	}
 }
+
+// A key that its document's DID names as stolen is out, whoever the document says controls it.
+func TestTokenEndsWithAStolenKey(t *testing.T) {
+	w := start(t, networkOptions{})
+	sarah, tom := w.create(0, "sarah"), w.create(0, "tom")
+	c := content(tom.update, tom.key)
+	c.Document["verificationMethod"].([]any)[0].(did.Object)["controller"] = sarah.did.String()
+	w.update(0, tom, c).want(200)
+	token := w.login(0, tom)
+	ask := func() reply {
+		return w.call(0, "POST", "/api/v1/auth/introspect", map[string]string{"token": token}, bearer(token)...)
+	}
+	ask().want(200)
+	c.Params.Compromised = []string{multikeyOf(tom.key)}
+	w.update(0, tom, c).want(200)
+	ask().refused(401, "bad_token")
+}

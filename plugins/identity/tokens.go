@@ -186,7 +186,7 @@ func (x *identity) stillEntitled(method, key string) error {
 	if (m.Revoked != 0 && m.Revoked <= now) || (m.Expires != 0 && m.Expires <= now) {
 		return plugins.Reject("not_entitled", "%s is not in use any more", method)
 	}
-	if d, err := did.Parse(m.Controller); err == nil {
+	if d, err := did.Parse(didOf(method)); err == nil { // whose document it is in, whoever its controller is
 		if _, named, err := did.FindCompromise(x.host.View(), d, m.Key.Multikey()); err != nil || named {
 			return plugins.Reject("not_entitled", "%s is compromised", method)
 		}
