@@ -412,7 +412,7 @@ func newTrustBelieveCommand(s *shell) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			now := r
+			var now client.TrustRoots
 			if len(r.DIDs)+len(r.Federations) > 0 || none {
 				now, err = node.SetTrustRoots(c.Context(), r)
 			} else {
