@@ -1,7 +1,9 @@
 package identity
 
 import (
+	"context"
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -46,37 +48,64 @@ func (x *identity) log(w http.ResponseWriter, r *http.Request) error {
 	if accept := strings.Join(r.Header.Values("Accept"), ","); strings.Contains(accept, typeNDJSON) && !strings.Contains(accept, typeJSONLines) {
 		mediaType = typeNDJSON
 	}
-	lost := conflicts(x.host.IndexView(), d)
 	w.Header().Set("Content-Type", mediaType)
-	out := json.NewEncoder(w)
-	out.SetEscapeHTML(false)
-	put := func(line logLine) error {
-		if receipts == "true" {
-			line.Receipt, _ = x.receiptOf(r.Context(), line.Entry)
+	l := logWriter{identity: x, ctx: r.Context(), out: json.NewEncoder(w), receipts: receipts == "true", lost: conflicts(x.host.IndexView(), d)}
+	l.out.SetEscapeHTML(false)
+	for from := 1; l.broken == nil; from += logBatch {
+		list, err := readLog(x.host.View(), d, from, logBatch)
+		if err != nil {
+			x.damaged(err)
+			return err
 		}
-		return out.Encode(line)
-	}
-	var broken error // nobody reads on
-	err = did.Log(x.host.View(), d, 1, func(n int, record did.Record) bool {
-		for len(lost) > 0 && lost[0].before(record.Place) && broken == nil {
-			broken = put(x.conflictLine(lost[0]))
-			lost = lost[1:]
+		for i, record := range list {
+			l.conflictsBefore(record.Place)
+			l.put(recordLine(from+i, record))
 		}
-		if broken == nil {
-			broken = put(recordLine(n, record))
-		}
-		return broken == nil
-	})
-	if err != nil {
-		x.damaged(err)
-		return err
-	}
-	for _, c := range lost {
-		if broken == nil {
-			broken = put(x.conflictLine(c))
+		if len(list) < logBatch {
+			break
 		}
 	}
+	l.conflictsBefore(did.Place{Position: math.MaxUint64})
 	return nil
+}
+
+// logBatch is how many operations are read at a time: while one scan of the store waits for a slow reader or a receipt, the
+// store can drop nothing old.
+const logBatch = 64
+
+func readLog(v plugins.View, d did.DID, from, most int) (list []did.Record, err error) {
+	err = did.Log(v, d, from, func(_ int, r did.Record) bool {
+		list = append(list, r)
+		return len(list) < most
+	})
+	return list, err
+}
+
+// logWriter writes lines until nobody reads on.
+type logWriter struct {
+	*identity
+	ctx      context.Context
+	out      *json.Encoder
+	receipts bool
+	lost     []conflict // not written yet
+	broken   error
+}
+
+func (l *logWriter) put(line logLine) {
+	if l.broken != nil {
+		return
+	}
+	if l.receipts {
+		line.Receipt, _ = l.receiptOf(l.ctx, line.Entry)
+	}
+	l.broken = l.out.Encode(line)
+}
+
+func (l *logWriter) conflictsBefore(p did.Place) {
+	for len(l.lost) > 0 && l.lost[0].before(p) {
+		l.put(l.conflictLine(l.lost[0]))
+		l.lost = l.lost[1:]
+	}
 }
 
 func (c conflict) before(p did.Place) bool {
@@ -92,7 +121,7 @@ func recordLine(n int, r did.Record) logLine {
 
 func (x *identity) conflictLine(c conflict) logLine {
 	line := logLine{OpHash: c.OpHash, Place: rest.Place{Position: c.Position, Index: c.Index}, Entry: c.Entry, Code: "conflict"}
-	if e, ok := x.host.Entry(c.Entry); ok && e.Ordered() {
+	if e, ok := x.host.Entry(c.Entry, tangle.ID{}); ok && e.Ordered() {
 		line.Time = e.Time.String()
 	}
 	return line

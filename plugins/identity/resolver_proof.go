@@ -22,23 +22,20 @@ func (x *identity) prove(ctx context.Context, q question, r *did.Result) {
 	if !q.options.Proof || r.Error != nil || r.Version == 0 || err != nil {
 		return
 	}
-	var receipts []any
-	err = did.Log(x.host.View(), d, max(1, r.Version-MaxProofReceipts+1), func(n int, record did.Record) bool {
-		proof, ok := x.receiptOf(ctx, record.Entry)
-		if !ok {
-			receipts = nil
-			return false
-		}
-		receipts = append(receipts, did.Object{"op": record.OpHash, "position": int64(record.Position), "receipt": proof})
-		return n < r.Version
-	})
+	from := max(1, r.Version-MaxProofReceipts+1)
+	log, err := readLog(x.host.View(), d, from, r.Version-from+1)
 	if err != nil {
 		x.damaged(err)
 		*r = did.Result{DID: r.DID, Error: did.NewError("INTERNAL_ERROR", "the node's state is damaged"), Fault: err}
 		return
 	}
-	if receipts == nil {
-		return
+	var receipts []any
+	for _, record := range log {
+		proof, ok := x.receiptOf(ctx, record.Entry)
+		if !ok {
+			return
+		}
+		receipts = append(receipts, did.Object{"op": record.OpHash, "position": int64(record.Position), "receipt": proof})
 	}
 	r.Metadata.Proof = []any{did.Object{
 		"type": "WeftCheckpointProof2026", "network": x.host.Network.String(), "versionId": r.Metadata.VersionID, "receipts": receipts,
