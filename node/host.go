@@ -98,16 +98,35 @@ func (n *Node) pluginHead() plugins.Head {
 	return plugins.Head{Position: h.Position, Time: h.Time, Final: h.Final, FinalTime: h.FinalTime}
 }
 
-func (n *Node) entryState(hash tangle.Hash) (plugins.EntryState, bool) {
-	r, err := n.Ledger.Entry(hash)
-	if err != nil {
-		return plugins.EntryState{}, false
+func (n *Node) entryState(hash tangle.Hash, in tangle.ID) (plugins.EntryState, bool) {
+	r, found := n.entryIn(hash, in)
+	if !found {
+		var err error
+		if r, err = n.Ledger.Entry(hash); err != nil {
+			return plugins.EntryState{}, false
+		}
 	}
 	e := plugins.EntryState{Status: string(r.Settled.Status), Message: r.Message.ID, Index: r.Index, Time: r.Settled.Time}
 	if e.Ordered() {
 		e.Position, e.Code = r.Settled.Position, r.Settled.Codes[r.Index]
 	}
 	return e, true
+}
+
+// entryIn finds an entry in the message that it was sealed in, unless that one has expired.
+func (n *Node) entryIn(hash tangle.Hash, in tangle.ID) (EntryRecord, bool) {
+	if in == (tangle.ID{}) {
+		return EntryRecord{}, false
+	}
+	m, settled, err := n.Ledger.Message(in)
+	if err != nil || settled.Status == StatusExpired {
+		return EntryRecord{}, false
+	}
+	i := slices.IndexFunc(m.Entries, func(e tangle.Entry) bool { return e.Hash == hash })
+	if i < 0 {
+		return EntryRecord{}, false
+	}
+	return EntryRecord{Entry: m.Entries[i], Message: m, Index: i, Settled: settled}, true
 }
 
 // maxCatchUp bounds CatchUp: a reader waits no longer than a person notices.

@@ -91,8 +91,9 @@ type Host struct {
 	Submit func(ctx context.Context, entries []Submission) (Submitted, error)
 	// WaitFinal returns when all entries are final, or with the context's error.
 	WaitFinal func(ctx context.Context, entries []tangle.Hash) error
-	// Entry says how far an entry has come; ok is false if this node does not know it.
-	Entry func(hash tangle.Hash) (state EntryState, ok bool)
+	// Entry says how far an entry has come; ok is false if this node does not know it. Where Submit said that it stands makes
+	// the look-up cheap; a zero ID does as well.
+	Entry func(hash tangle.Hash, in tangle.ID) (state EntryState, ok bool)
 	// Receipt is the offline proof of a final entry.
 	Receipt func(hash tangle.Hash) ([]byte, error)
 	// Head says how far this node's ledger has come.

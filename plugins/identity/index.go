@@ -15,16 +15,18 @@ import (
 // The index answers what the state does not: what became of an operation, rejected ones too, which DIDs there are in the
 // order of their creation, and which have a key. Keys:
 //
-//	e opHash 0 position(8) index(2) -> kind(2) commit time(8) entry hash(32) code; not of accepted DID operations, whose
+//	a opHash                        -> place(10) kind(2) commit time(8) entry hash(32): an accepted one, but of a DID, whose
 //	                                   log in the state says the same
+//	e opHash 0 position(8) index(2) -> kind(2) commit time(8) entry hash(32) code: a rejected one
 //	c scid 0 position(8) index(2)   -> entry hash(32) opHash: a conflict, the owner's equivocation
 //	l position(8) index(2)          -> scid
 //	k multikey 0 scid               -> version at which the key first was in the document
 const (
-	indexOperation = 'e'
-	indexConflict  = 'c'
-	indexList      = 'l'
-	indexKey       = 'k'
+	indexAccepted = 'a'
+	indexRejected = 'e'
+	indexConflict = 'c'
+	indexList     = 'l'
+	indexKey      = 'k'
 )
 
 // outcome is what became of one entry with an operation.
@@ -52,9 +54,12 @@ func (l ledger) index(x plugins.Index, e plugins.Ordered, rejected *plugins.Reje
 	if isDID {
 		indexDID(x, op, e, code, place)
 	}
-	if !isDID || code != "" {
-		o := outcome{Kind: e.Kind, Position: e.Position, Index: e.Index, Time: e.Time, Entry: e.Hash, Code: code}
-		x.Set(indexed(indexOperation, hash, place), o.bytes())
+	o := outcome{Kind: e.Kind, Time: e.Time, Entry: e.Hash, Code: code}
+	switch {
+	case code != "":
+		x.Set(indexed(indexRejected, hash, place), o.bytes())
+	case !isDID:
+		x.Set(append([]byte{indexAccepted}, hash...), append(place, o.bytes()...))
 	}
 }
 
@@ -117,10 +122,13 @@ func (o outcome) bytes() []byte {
 	return append(append(b, o.Entry[:]...), o.Code...)
 }
 
-const outcomeFixed = 2 + 8 + 32
+const (
+	outcomeFixed = 2 + 8 + 32
+	placeBytes   = 8 + 2
+)
 
 func parseOutcome(place, b []byte) (o outcome, ok bool) {
-	if len(b) < outcomeFixed || len(place) != 10 {
+	if len(b) < outcomeFixed || len(place) != placeBytes {
 		return o, false
 	}
 	o.Position, o.Index = tangle.Position(binary.BigEndian.Uint64(place)), int(binary.BigEndian.Uint16(place[8:]))
@@ -129,36 +137,26 @@ func parseOutcome(place, b []byte) (o outcome, ok bool) {
 	return o, true
 }
 
-// MaxOutcomes bounds the entries looked at for one operation.
-const MaxOutcomes = 64
-
-// outcomes are the entries that held an operation, the accepted one first.
-func outcomes(state, v plugins.View, hash string) (list []outcome) {
-	if version, ok := did.FindOperation(state, hash); ok {
-		if r, err := did.ReadRecord(state, version.DID, version.N); err == nil {
-			list = append(list, outcome{Kind: KindDID, Position: r.Position, Index: r.Index, Time: r.Time, Entry: r.Entry})
-		}
+// accepted is the entry with which an operation counted, if it did.
+func accepted(state, v plugins.View, hash string) (o outcome, ok bool) {
+	if version, known := did.FindOperation(state, hash); known {
+		r, err := did.ReadRecord(state, version.DID, version.N)
+		return outcome{Kind: KindDID, Position: r.Position, Index: r.Index, Time: r.Time, Entry: r.Entry}, err == nil
 	}
-	scanIndex(v, indexOperation, hash, func(rest, value []byte) bool {
-		if o, ok := parseOutcome(rest, value); ok {
-			list = append(list, o)
-		}
-		return len(list) < MaxOutcomes
-	})
-	return list
+	b := v.Get(append([]byte{indexAccepted}, hash...))
+	if len(b) < placeBytes {
+		return o, false
+	}
+	return parseOutcome(b[:placeBytes], b[placeBytes:])
 }
 
-// decisive is the outcome that counts: the one that was accepted, else the first.
-func decisive(list []outcome) (outcome, bool) {
-	for _, o := range list {
-		if o.Code == "" {
-			return o, true
-		}
-	}
-	if len(list) == 0 {
-		return outcome{}, false
-	}
-	return list[0], true
+// firstRejected is the first entry that held an operation and was rejected.
+func firstRejected(v plugins.View, hash string) (o outcome, ok bool) {
+	scanIndex(v, indexRejected, hash, func(rest, value []byte) bool {
+		o, ok = parseOutcome(rest, value)
+		return false
+	})
+	return o, ok
 }
 
 // MaxConflicts bounds the conflicts listed for one DID.

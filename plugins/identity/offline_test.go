@@ -94,7 +94,7 @@ func openOfflineOn(t testing.TB, settings string, s store.Store) *offline {
 		Head: func() plugins.Head { return o.head }, CatchUp: func(context.Context) { o.caughtUp() },
 		Receipt:   func(h tangle.Hash) ([]byte, error) { return h[:], nil },
 		WaitFinal: func(context.Context, []tangle.Hash) error { return nil },
-		Entry:     func(tangle.Hash) (plugins.EntryState, bool) { return plugins.EntryState{}, false },
+		Entry:     func(tangle.Hash, tangle.ID) (plugins.EntryState, bool) { return plugins.EntryState{}, false },
 	}
 	if settings != "" {
 		h.Config = json.RawMessage(settings)

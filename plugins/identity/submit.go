@@ -15,7 +15,7 @@ import (
 
 // rules are what rest.Operations needs to know of this plugin's operations.
 func (x *identity) rules() rest.Rules {
-	return rest.Rules{Check: x.ledger.check, Hash: opHash, Find: x.find, Result: x.resultOf, Creates: creates}
+	return rest.Rules{Check: x.ledger.check, Hash: opHash, Counted: x.counted, Find: x.find, Result: x.resultOf, Creates: creates}
 }
 
 // submitting makes the handler of a route that takes one signed operation of a kind.
@@ -23,9 +23,18 @@ func (x *identity) submitting(kind tangle.Kind, fit rest.Fits) func(http.Respons
 	return x.operations.Submitting(kind, fit)
 }
 
-// find looks an operation up in the ledger.
+// counted finds the entry with which an operation was accepted.
+func (x *identity) counted(hash string) (rest.Found, bool) {
+	o, ok := accepted(x.host.View(), x.host.IndexView(), hash)
+	return rest.Found{Kind: o.Kind, Entry: o.Entry}, ok
+}
+
+// find is counted, or else the first entry.
 func (x *identity) find(hash string) (rest.Found, bool) {
-	o, ok := decisive(outcomes(x.host.View(), x.host.IndexView(), hash))
+	if f, ok := x.counted(hash); ok {
+		return f, true
+	}
+	o, ok := firstRejected(x.host.IndexView(), hash)
 	return rest.Found{Kind: o.Kind, Entry: o.Entry, Code: o.Code}, ok
 }
 

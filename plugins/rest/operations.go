@@ -28,7 +28,9 @@ type Rules struct {
 	Check func(kind tangle.Kind, data []byte) (plugins.Op, error)
 	// Hash names an operation: its opHash.
 	Hash func(op plugins.Op) string
-	// Find returns what the ledger says of an operation: the entry that counted, else the first. ok is false if it has none.
+	// Counted returns the entry with which an operation was accepted; ok is false if none was. It must be cheap.
+	Counted func(hash string) (f Found, ok bool)
+	// Find is Counted, or else the first entry, which was rejected.
 	Find func(hash string) (f Found, ok bool)
 	// Result is what an accepted operation made or changed, as a JSON object; op is nil if only its hash is known.
 	Result func(kind tangle.Kind, hash string, op plugins.Op) map[string]any
@@ -96,7 +98,7 @@ type State struct {
 // Submit publishes an operation, or finds what became of it before.
 func (o *Operations) Submit(ctx context.Context, kind tangle.Kind, op plugins.Op, raw []byte) (State, error) {
 	hash := o.rules.Hash(op)
-	if s, ok := o.State(hash); ok && s.Code == "" { // a rejected one may be tried again: the reason can be gone
+	if s, ok := o.before(hash); ok {
 		s.Op, s.Kind = op, kind
 		return s, nil
 	}
@@ -104,10 +106,22 @@ func (o *Operations) Submit(ctx context.Context, kind tangle.Kind, op plugins.Op
 	if err != nil {
 		return State{}, err
 	}
-	o.pending.add(hash, done.Entries[0], o.now())
+	o.pending.add(hash, pendingEntry{done.Entries[0], done.Message, o.now()})
 	return State{
 		Kind: kind, Op: op, Hash: hash, Entry: done.Entries[0], Message: done.Message, EntryState: plugins.EntryState{Status: "pending"},
 	}, nil
+}
+
+// before finds an operation that is on its way or has counted. A rejected one may be tried again: the reason can be gone.
+func (o *Operations) before(hash string) (State, bool) {
+	s := State{Hash: hash}
+	if f, ok := o.rules.Counted(hash); ok {
+		s.Entry = f.Entry
+	} else if s.Entry, s.Message, ok = o.pending.find(hash); !ok {
+		return s, false
+	}
+	o.look(&s)
+	return s, s.Code == ""
 }
 
 // State is what this node knows of an operation.
@@ -115,9 +129,7 @@ func (o *Operations) State(hash string) (State, bool) {
 	s := State{Hash: hash}
 	if f, ok := o.rules.Find(hash); ok {
 		s.Kind, s.Entry = f.Kind, f.Entry
-	} else if entry, ok := o.pending.find(hash); ok {
-		s.Entry = entry
-	} else {
+	} else if s.Entry, s.Message, ok = o.pending.find(hash); !ok {
 		return s, false
 	}
 	o.look(&s)
@@ -126,7 +138,7 @@ func (o *Operations) State(hash string) (State, bool) {
 
 // look reads how far the operation's entry has come.
 func (o *Operations) look(s *State) {
-	if e, ok := o.host.Entry(s.Entry); ok {
+	if e, ok := o.host.Entry(s.Entry, s.Message); ok {
 		s.EntryState, s.Message = e, e.Message
 	} else {
 		s.Status = "pending"
@@ -146,12 +158,12 @@ func (o *Operations) Await(ctx context.Context, s *State, wait time.Duration) {
 
 // adopt finds the entry with which another node has carried the very same operation: it is one operation, and it counted.
 func (o *Operations) adopt(s *State) {
-	f, ok := o.rules.Find(s.Hash)
-	if !ok || f.Code != "" || f.Entry == s.Entry {
+	f, ok := o.rules.Counted(s.Hash)
+	if !ok || f.Entry == s.Entry {
 		return
 	}
 	own := *s
-	s.Entry = f.Entry
+	s.Entry, s.Message = f.Entry, tangle.ID{}
 	if o.look(s); !s.Ordered() {
 		*s = own
 	}
@@ -273,8 +285,9 @@ type pending struct {
 }
 
 type pendingEntry struct {
-	entry tangle.Hash
-	since time.Time
+	entry   tangle.Hash
+	message tangle.ID
+	since   time.Time
 }
 
 // Bounds of what is remembered.
@@ -283,19 +296,19 @@ const (
 	pendingLife = 15 * time.Minute // longer than the horizon of a ledger that runs
 )
 
-func (p *pending) add(hash string, entry tangle.Hash, now time.Time) {
+func (p *pending) add(hash string, e pendingEntry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.entries) < MaxPending {
-		p.entries[hash] = pendingEntry{entry, now}
+		p.entries[hash] = e
 	}
 }
 
-func (p *pending) find(hash string) (tangle.Hash, bool) {
+func (p *pending) find(hash string) (tangle.Hash, tangle.ID, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e, ok := p.entries[hash]
-	return e.entry, ok
+	return e.entry, e.message, ok
 }
 
 func (p *pending) expire(now time.Time) {
