@@ -15,7 +15,7 @@ import (
 // both see the same accepted operations. H8 is the first 8 bytes of SHA-256: a hit is compared with the record itself. Keys:
 //
 //	n id                            -> last event u64, last seq u64
-//	o opHash 0                      -> the accepted entry: happening
+//	o opHash 0                      -> position(8) index(2) of the entry that was accepted
 //	f opHash 0 position(8) index(2) -> a rejected entry: hash(32) code
 //	l position(8) index(2)          -> happening: what was accepted, in order
 //	r id field(1) H8(value) seq u64 -> records by a field
@@ -81,7 +81,7 @@ func (l ledger) index(x plugins.Index, e plugins.Ordered, rejected *plugins.Reje
 		return
 	}
 	h := count(x, op, e.Hash)
-	x.Set(acceptedKey(hash), h.bytes())
+	x.Set(acceptedKey(hash), place)
 	x.Set(append([]byte{indexHappening}, place...), h.bytes())
 	if op.Op == channel.Write {
 		for field, value := range searched(op) {
@@ -140,7 +140,11 @@ func recordKey(id channel.ID, field byte, value string, seq uint64) []byte {
 
 // findAccepted is the entry with which an operation was accepted.
 func findAccepted(v plugins.View, opHash string) (happening, bool) {
-	return parseHappening(v.Get(acceptedKey(opHash)))
+	place := v.Get(acceptedKey(opHash))
+	if place == nil {
+		return happening{}, false
+	}
+	return parseHappening(v.Get(append([]byte{indexHappening}, place...)))
 }
 
 // findRejected is the first entry with which an operation was rejected.

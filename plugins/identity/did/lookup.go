@@ -123,7 +123,21 @@ func Holds(v plugins.View, actor string, rel Relationship, signers []string, at 
 		held = slices.Contains(signers, key)
 		return !held
 	})
-	return held, err
+	return held, unlessRejected(err)
+}
+
+// Entitled is Holds with the reason why not: bad_value, unknown_did, deactivated, not_entitled. An error that is no rejection
+// is a broken invariant.
+func Entitled(v plugins.View, actor string, rel Relationship, signers []string, at tangle.Time) error {
+	held := false
+	err := keysIn(v, actor, rel, at, func(key string) bool {
+		held = slices.Contains(signers, key)
+		return !held
+	})
+	if err == nil && !held {
+		err = plugins.Reject("not_entitled", "no proof by a key in %s of %s", rel, actor)
+	}
+	return err
 }
 
 // Held are those of the signers' keys of which Holds is true, in the order of signers.
@@ -138,18 +152,22 @@ func Held(v plugins.View, actor string, rel Relationship, signers []string, at t
 			held = append(held, s)
 		}
 	}
-	return held, err
+	return held, unlessRejected(err)
 }
 
-// keysIn visits the keys in use in a relationship of the actor's current document, until visit returns false.
+// keysIn visits the keys in use in a relationship of the actor's current document, until visit returns false. It rejects what
+// is no DID, does not exist or is deactivated.
 func keysIn(v plugins.View, actor string, rel Relationship, at tangle.Time, visit func(key string) bool) error {
 	u, err := ParseURL(actor)
-	if err != nil || u.DID != actor {
-		return nil
+	if err != nil {
+		return err
+	}
+	if u.DID != actor {
+		return plugins.Reject("bad_value", "%.100q is not a DID alone", actor)
 	}
 	doc, _, err := documentAt(v, u, 0)
 	if err != nil {
-		return unlessRejected(err)
+		return err
 	}
 	references, _ := doc[string(rel)].([]any)
 	foreign := 0

@@ -116,14 +116,10 @@ func (j *judge) put(p *Participant) {
 
 // entitled holds that the proof's key stands for the actor as of this place.
 func (j *judge) entitled() error {
-	if err := checkActive(j.identity, j.op.Actor); err != nil {
-		return err
+	if j.identity == nil && !strings.HasPrefix(j.op.Actor, "did:key:") {
+		return reject("unknown_did", "%s", j.op.Actor)
 	}
-	ok, err := did.Holds(j.identity, j.op.Actor, did.Authentication, j.op.Envelope.Signers, j.at.Time)
-	if err == nil && !ok {
-		err = reject("not_entitled", "the proof is not by a key in authentication of %s", j.op.Actor)
-	}
-	return err
+	return did.Entitled(j.identity, j.op.Actor, did.Authentication, j.op.Envelope.Signers, j.at.Time)
 }
 
 // checkActive refuses a did:weft that does not exist or is deactivated.
