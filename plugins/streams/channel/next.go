@@ -81,8 +81,12 @@ func (j *judge) admissible() error {
 }
 
 func (j *judge) load() (found bool, err error) {
-	if found, err = readJSON(j.get(key(prefixChannel, j.op.Channel)), &j.channel); !found || err != nil {
-		return found, err
+	b := j.get(key(prefixChannel, j.op.Channel))
+	if b == nil {
+		return false, nil
+	}
+	if j.channel, err = parseChannel(b); err != nil {
+		return true, err
 	}
 	if j.head, err = parseHead(j.get(key(prefixHead, j.op.Channel))); err != nil {
 		return true, err
@@ -225,7 +229,7 @@ func (j *judge) finish() ([]did.Write, error) {
 	}
 	j.set(key(prefixHead, id), j.head.bytes())
 	if j.changed {
-		j.set(key(prefixChannel, id), toJSON(j.channel))
+		j.set(key(prefixChannel, id), j.channel.bytes())
 	}
 	return j.writes(), nil
 }

@@ -544,10 +544,7 @@ func (j *judge) keyload() error {
 			}
 			continue
 		}
-		if err := j.checkWraps(k.Wraps); err != nil {
-			return err
-		}
-		if err := j.checkHistory(k); err != nil {
+		if err := j.checkKeys(k); err != nil {
 			return err
 		}
 		j.addWraps(k.Number, k.Wraps)
@@ -577,12 +574,15 @@ func (j *judge) checkWraps(list []Wrap) error {
 	return nil
 }
 
-// checkHistory holds that readers get keys of the time they may read. Auditors get all.
-func (j *judge) checkHistory(k Keys) error {
+// checkKeys holds that recipients may read now, and get keys of the time they may read. Auditors get all.
+func (j *judge) checkKeys(k Keys) error {
 	for _, w := range k.Wraps {
 		p, err := j.participant(w.DID())
 		if err != nil {
 			return err
+		}
+		if !j.channel.Effective(p, j.at.Time).Reads() {
+			return reject("wrap_target", "%s may not read", w.DID())
 		}
 		if !j.channel.Opens(p, j.head.Epoch, k.Number, j.at.Time) {
 			return reject("history_policy", "history is %s: epoch %d is not for %s", j.channel.History, k.Number, p.DID)
@@ -675,10 +675,7 @@ func (j *judge) judgeKeys(k Keys) error {
 	case k.Number == 0 || k.Number > j.head.Epoch:
 		return reject("epoch_conflict", "epoch %d", k.Number)
 	}
-	if err := j.checkWraps(k.Wraps); err != nil {
-		return err
-	}
-	return j.checkHistory(k)
+	return j.checkKeys(k)
 }
 
 // open puts an epoch in force.

@@ -10,12 +10,12 @@ import (
 
 // ReadChannel returns a channel's settings and where it has come to, or rejects with unknown_channel.
 func ReadChannel(v plugins.View, id ID) (c Channel, h Head, err error) {
-	found, err := readJSON(v.Get(key(prefixChannel, id)), &c)
-	if err != nil {
-		return c, h, err
-	}
-	if !found {
+	b := v.Get(key(prefixChannel, id))
+	if b == nil {
 		return c, h, reject("unknown_channel", "%s", id)
+	}
+	if c, err = parseChannel(b); err != nil {
+		return c, h, err
 	}
 	h, err = parseHead(v.Get(key(prefixHead, id)))
 	return c, h, err
@@ -25,8 +25,8 @@ func ReadChannel(v plugins.View, id ID) (c Channel, h Head, err error) {
 func Channels(v plugins.View, from ID, visit func(Channel) bool) error {
 	var fault error
 	v.Scan(key(prefixChannel, from), []byte{prefixChannel + 1}, func(_, value []byte) bool {
-		var c Channel
-		if _, fault = readJSON(value, &c); fault != nil {
+		c, err := parseChannel(value)
+		if fault = err; err != nil {
 			return false
 		}
 		return visit(c)

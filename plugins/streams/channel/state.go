@@ -15,7 +15,7 @@ import (
 
 // Keys of the state: one byte, then fields of fixed length; numbers are big-endian. id is a channel's ID, H is SHA-256.
 //
-//	c id                     Channel, JSON: what configure changes
+//	c id                     Channel, binary: what configure changes
 //	h id                     Head, binary: what every operation changes
 //	p id H(did)              Participant, JSON
 //	m H(did) id              1: channels that a DID is or was a participant of, or sees
@@ -119,6 +119,54 @@ type Channel struct {
 	Visible       int             `json:"visible,omitempty"` // DIDs with a wrap of epoch 0 that were no participants
 }
 
+func (c Channel) bytes() []byte {
+	b := make([]byte, 0, 512)
+	b = append(b, c.ID[:]...)
+	for _, s := range []string{
+		c.Owner, c.Creator, string(c.Access), string(c.Profile), c.Name, c.Description, c.Status, c.SealedProfile, string(c.History), string(c.Custody),
+	} {
+		b = appendText(b, s)
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Created))
+	b = binary.BigEndian.AppendUint64(b, c.ProfileEvent)
+	for _, n := range []int{c.GraceSeconds, c.RetentionDays, c.Visible} {
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+	}
+	b = append(b, flags(c.Hidden, c.Archived), byte(len(c.Topics)))
+	for _, t := range c.Topics {
+		b = appendText(appendText(b, t.Type), t.Source)
+	}
+	b = append(appendTexts(b, c.Tags), byte(len(c.Roles)))
+	for _, name := range slices.Sorted(maps.Keys(c.Roles)) {
+		b = append(appendText(b, name), byte(c.Roles[name].Rights))
+		b = appendTexts(b, c.Roles[name].Tags)
+	}
+	return b
+}
+
+func parseChannel(b []byte) (c Channel, err error) {
+	r := scanner{b: b}
+	c.ID, c.Owner, c.Creator, c.Access, c.Profile = r.hash(), r.text(), r.text(), Access(r.text()), Profile(r.text())
+	c.Name, c.Description, c.Status, c.SealedProfile = r.text(), r.text(), r.text(), r.text()
+	c.History, c.Custody = History(r.text()), Custody(r.text())
+	c.Created, c.ProfileEvent = tangle.Time(r.u64()), r.u64()
+	c.GraceSeconds, c.RetentionDays, c.Visible = int(r.u32()), int(r.u32()), int(r.u32())
+	f := r.u8()
+	c.Hidden, c.Archived = f&1 != 0, f&2 != 0
+	for range r.u8() {
+		c.Topics = append(c.Topics, Topic{r.text(), r.text()})
+	}
+	c.Tags = r.texts()
+	if n := int(r.u8()); n > 0 {
+		c.Roles = make(map[string]Role, n)
+		for range n {
+			name := r.text()
+			c.Roles[name] = Role{Rights(r.u8()), r.texts()}
+		}
+	}
+	return c, r.done()
+}
+
 // Head is where a channel has come to.
 type Head struct {
 	Event        uint64      // the last
@@ -194,11 +242,26 @@ func (r *scanner) take(n int) []byte {
 	return b
 }
 
-func (r *scanner) u8() byte                { return r.take(1)[0] }
-func (r *scanner) u32() uint32             { return binary.BigEndian.Uint32(r.take(4)) }
-func (r *scanner) u64() uint64             { return binary.BigEndian.Uint64(r.take(8)) }
-func (r *scanner) hash() (h [32]byte)      { copy(h[:], r.take(32)); return h }
-func (r *scanner) text() string            { return string(r.take(int(binary.BigEndian.Uint16(r.take(2))))) }
+func (r *scanner) u8() byte           { return r.take(1)[0] }
+func (r *scanner) u32() uint32        { return binary.BigEndian.Uint32(r.take(4)) }
+func (r *scanner) u64() uint64        { return binary.BigEndian.Uint64(r.take(8)) }
+func (r *scanner) hash() (h [32]byte) { copy(h[:], r.take(32)); return h }
+func (r *scanner) text() string       { return string(r.take(int(binary.BigEndian.Uint16(r.take(2))))) }
+func (r *scanner) texts() (list []string) {
+	for range r.u8() {
+		list = append(list, r.text())
+	}
+	return list
+}
+
+func appendTexts(b []byte, list []string) []byte {
+	b = append(b, byte(len(list)))
+	for _, s := range list {
+		b = appendText(b, s)
+	}
+	return b
+}
+
 func appendText(b []byte, s string) []byte { return appendActor(b, s) }
 
 func (r *scanner) done() error {
