@@ -118,6 +118,8 @@ func TestTokenEndsWithItsKey(t *testing.T) {
 	next := content(sarah.update, keyOf("sarah's new key"))
 	w.update(0, sarah, next).want(200)
 	ask().refused(401, "bad_token")
+	c := w.challenge(0, sarah.did.String(), "") // nor does it log in any more
+	w.call(0, "POST", "/api/v1/auth/tokens", map[string]string{"challengeId": c.ChallengeID, "jws": sarah.answerTo(t, c, w.clock.now())}).refused(401, "bad_token")
 	var set struct{ Keys []json.RawMessage }
 	r := w.call(0, "GET", "/.well-known/jwks.json", nil).into(200, &set)
 	if len(set.Keys) != 1 || strings.Contains(string(r.body), `"d"`) {
