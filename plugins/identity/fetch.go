@@ -139,7 +139,7 @@ func isPublic(a netip.Addr) bool {
 	if !a.IsValid() || !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
 		return false
 	}
-	for _, reserved := range []string{"100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "0.0.0.0/8", "2001:db8::/32", "100::/64"} {
+	for _, reserved := range []string{"100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "0.0.0.0/8", "192.88.99.0/24", "2001:db8::/32", "100::/64", "::/96", "fec0::/10", "2001::/32"} {
 		if netip.MustParsePrefix(reserved).Contains(a) {
 			return false
 		}
