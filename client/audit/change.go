@@ -20,6 +20,8 @@ type Change struct {
 	Later   []channel.Wrap // of Number, for keyloads once the change counts
 	Number  uint32
 	Skipped []error // readers that nothing could be sealed to
+
+	Past []Reader // auditors who get the keys of all epochs before that are open here
 }
 
 // Creation is what a new channel is to be.
@@ -178,14 +180,14 @@ func (c *Channel) readers(ctx context.Context, without []string) (list []Reader,
 	active, err := c.Subscriptions(ctx, channel.Active)
 	for _, s := range active {
 		if s.Rights.Reads() && !slices.Contains(without, s.DID) {
-			list = append(list, readerOf(s))
+			list = append(list, ReaderOf(s))
 		}
 	}
 	return list, err
 }
 
-// readerOf and held read a subscription; held are the rights of its grant, whether or not it is in force.
-func readerOf(s client.Subscription) Reader {
+// ReaderOf and held read a subscription; held are the rights of its grant, whether or not it is in force.
+func ReaderOf(s client.Subscription) Reader {
 	r := Reader{DID: s.DID}
 	if s.Grant != nil {
 		r.Agreement = s.Grant.Agreement
@@ -424,7 +426,9 @@ func (c *Channel) Complete(ctx context.Context, change *Change) (Settled, error)
 	if err := c.Refresh(ctx); err != nil {
 		return done, err
 	}
-	if change.Epoch == nil && len(change.Later) == 0 && !c.Info.RekeyDue {
+	if n, err := c.loadPast(ctx, change.Past); err != nil {
+		return done, err
+	} else if done.Keyloads = n; change.Epoch == nil && len(change.Later) == 0 && !c.Info.RekeyDue {
 		return done, nil
 	}
 	stands := change.Number <= c.Info.Epoch
@@ -435,12 +439,29 @@ func (c *Channel) Complete(ctx context.Context, change *Change) (Settled, error)
 	}
 	if stands && change.Number == c.Info.Epoch && !c.Info.RekeyDue {
 		n, err := c.keyload(ctx, change.Number, change.Later)
-		done.Keyloads = n
+		done.Keyloads += n
 		return done, err
 	}
 	more, err := c.Settle(ctx)
-	more.Skipped = append(done.Skipped, more.Skipped...)
+	more.Skipped, more.Keyloads = append(done.Skipped, more.Skipped...), done.Keyloads+more.Keyloads
 	return more, err
+}
+
+// loadPast gives auditors the keys that no chain leads to.
+func (c *Channel) loadPast(ctx context.Context, auditors []Reader) (operations int, err error) {
+	if len(auditors) == 0 {
+		return 0, nil
+	}
+	for _, e := range c.Epochs {
+		if _, ok := c.Keys[e.Number]; !ok || e.Number == c.Info.Epoch {
+			continue
+		}
+		n, _, err := c.KeyLoad(ctx, e.Number, auditors)
+		if operations += n; err != nil {
+			return operations, err
+		}
+	}
+	return operations, nil
 }
 
 // Settle opens an epoch if one is due, and sends keys of the current one to all who may read and have none. It needs admin.
@@ -484,7 +505,7 @@ func (c *Channel) loadMissing(ctx context.Context) (int, []error, error) {
 	var missing []Reader
 	err := c.subscriptions(ctx, channel.Active, func(s client.Subscription) error {
 		if s.KeyMissing && s.Rights.Reads() {
-			missing = append(missing, readerOf(s))
+			missing = append(missing, ReaderOf(s))
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"weft/client"
 	"weft/plugins"
@@ -196,4 +197,37 @@ func (c *Channel) link(heads []tangle.Hash, e client.ChannelEvent) ([]tangle.Has
 		return heads, fmt.Errorf("broken_chain: the head of event %d does not follow from event %d", e.Event, e.Event-1)
 	}
 	return append(heads, head), nil
+}
+
+// Erasure reads the erasure receipt of a record.
+func (c *Channel) Erasure(ctx context.Context, seq uint64) (e client.Erasure, err error) {
+	err = c.ask(ctx, func(node *client.Client) (err error) {
+		e, err = node.Erasure(ctx, c.ID, seq)
+		return err
+	})
+	return e, err
+}
+
+// Validate compares hashes with the ledger, MaxClaims in each request.
+func (c *Channel) Validate(ctx context.Context, claims []client.Claim) (list []client.Validated, err error) {
+	for batch := range slices.Chunk(claims, client.MaxClaims) {
+		err := c.ask(ctx, func(node *client.Client) error {
+			verdicts, err := node.ValidateRecords(ctx, c.ID, batch)
+			list = append(list, verdicts...)
+			return err
+		})
+		if err != nil {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+// Export writes the evidence bundle of a range of events; to 0 is the newest.
+func (c *Channel) Export(ctx context.Context, from, to uint64, w io.Writer) (n int64, err error) {
+	err = c.ask(ctx, func(node *client.Client) (err error) {
+		n, err = node.ExportChannel(ctx, c.ID, from, to, w)
+		return err
+	})
+	return n, err
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"weft/config"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/keyfile"
+	"weft/plugins/streams/channel"
 )
 
 // MaxOperationFile bounds what is read as an operation.
@@ -43,7 +45,7 @@ func (s *shell) readOperation(path string) (*operationFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is not an operation: %w", path, err)
 	}
-	if kind := textIn(body, "type"); !slices.Contains([]string{"weft/op/1", "weft/status/1", "weft/trust/1"}, kind) {
+	if kind := textIn(body, "type"); !slices.Contains([]string{"weft/op/1", "weft/status/1", "weft/trust/1", channel.Type}, kind) {
 		return nil, fmt.Errorf("%s is not an operation: its type is %q", path, kind)
 	}
 	o := newOperation(body)
@@ -74,12 +76,20 @@ func (o *operationFile) bytes() ([]byte, error) {
 	if len(o.signatures) == 0 {
 		return did.Canonical(o.body)
 	}
-	return did.Attach(o.body, o.signatures)
+	return o.purpose().Attach(o.body, o.signatures)
+}
+
+// purpose is what proofs of this type of operation are for.
+func (o *operationFile) purpose() did.Relationship {
+	if textIn(o.body, "type") == channel.Type {
+		return did.Authentication
+	}
+	return did.CapabilityInvocation
 }
 
 // sign adds a signature by one key.
 func (o *operationFile) sign(f *keyfile.File, public string) error {
-	ask, err := did.Prepare(o.body, public)
+	ask, err := o.purpose().Prepare(o.body, public)
 	if err != nil {
 		return err
 	}
@@ -129,7 +139,7 @@ func (o *operationFile) wants(f *keyfile.File, k keyfile.Key, named []string) bo
 	return k.Role == keyfile.Update
 }
 
-// wantsActor is for status and trust: document keys of the actor, and of the other roots where several decide.
+// wantsActor is for status, trust and channels: document keys of the actor, and of the other roots where several decide.
 func (o *operationFile) wantsActor(f *keyfile.File, k keyfile.Key) bool {
 	several := textIn(o.body, "type") == "weft/trust/1" && o.body["op"] != "grant" && o.body["op"] != "federation.create"
 	first := slices.IndexFunc(f.Keys(), func(x keyfile.Key) bool { return x.Role == keyfile.Document && x.Algorithm == keyfile.Ed25519 })
@@ -232,7 +242,8 @@ func (s *shell) showOperated(o client.Operated) error {
 	rows := [][]string{}
 	for _, row := range [][]string{
 		{"did", o.Result.DID}, {"version", o.Result.VersionID}, {"list", o.Result.List}, {"federation", o.Result.Federation},
-		{"grant", o.Result.Grant}, {"operation", o.OpHash}, {"status", o.Words()},
+		{"grant", o.Result.Grant}, {"channel", o.Result.Channel}, {"event", eventWords(o.Result.Event)}, {"record", numberWords(o.Result.Seq)},
+		{"operation", o.OpHash}, {"status", o.Words()},
 	} {
 		if row[1] != "" {
 			rows = append(rows, row)
@@ -240,6 +251,20 @@ func (s *shell) showOperated(o client.Operated) error {
 	}
 	s.table(rows)
 	return nil
+}
+
+func eventWords(n *uint64) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatUint(*n, 10)
+}
+
+func numberWords(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(n, 10)
 }
 
 // writeOperation writes a new file; - is standard output.

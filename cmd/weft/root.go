@@ -117,6 +117,7 @@ func commands(s *shell) []*cobra.Command {
 		newVCCommand(s),
 		newStatusCommand(s),
 		newTrustCommand(s),
+		newChannelCommand(s),
 		newLoginCommand(s),
 		newIssuerCommand(s),
 		newContextsCommand(s),

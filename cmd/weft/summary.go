@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/streams/channel"
 )
 
 // summary says in words what an operation does, for whoever is about to sign it. It reads the body alone and hides
@@ -19,6 +20,8 @@ func summary(body did.Object) []string {
 		w.status()
 	case "weft/trust/1":
 		w.trust()
+	case channel.Type:
+		w.channel()
 	default:
 		w.add("UNKNOWN OPERATION of type %q", w.text("type"))
 	}
@@ -214,6 +217,74 @@ func (w *words) trust() {
 		w.line("property", plain(p))
 	}
 	w.said["properties"], w.said["property"] = true, true
+}
+
+func (w *words) channel() {
+	actor, id := w.take("actor"), w.take("channel")
+	w.said["created"], w.said["after"] = true, true
+	switch channel.Op(w.text("op")) {
+	case channel.Create:
+		w.add("CREATE a %s channel %q, as %s", w.take("access"), w.take("name"), actor)
+	case channel.Authorize:
+		w.add("AUTHORIZE in a channel, as %s", actor)
+	case channel.Revoke:
+		w.add("REVOKE all rights in a channel, as %s", actor)
+		w.participants()
+	case channel.Reject:
+		w.add("REJECT requests, as %s", actor)
+		w.participants()
+	case channel.Write:
+		w.add("WRITE a record, as %s", actor)
+	case channel.Lock:
+		w.add("LOCK a channel: %s, as %s%s", w.take("lock"), actor, w.forever())
+	case channel.Erase:
+		w.add("ERASE record %s for good, as %s", plain(w.body["seq"]), actor)
+		w.said["seq"] = true
+	default:
+		w.add("%s a channel, as %s", strings.ToUpper(w.text("op")), actor)
+	}
+	w.line("channel", id)
+	w.grants()
+	w.keys()
+}
+
+func (w *words) participants() {
+	w.said["participants"] = true
+	w.each(textsIn(w.body, "participants"))
+}
+
+func (w *words) forever() string {
+	if w.text("lock") == string(channel.Forever) {
+		return ": nothing can be written any more, and nobody can undo that"
+	}
+	return ""
+}
+
+func (w *words) grants() {
+	w.said["grants"] = true
+	for _, g := range objectsIn(w.body, "grants") {
+		w.line("grant", plain(g))
+	}
+}
+
+// keys says to whom keys are sealed: they open what stands under them, whatever becomes of the right.
+func (w *words) keys() {
+	if epoch, ok := w.body["epoch"].(did.Object); ok {
+		w.said["epoch"] = true
+		w.wraps("opens epoch "+plain(epoch["number"]), epoch)
+	}
+	w.said["keys"] = true
+	for _, k := range objectsIn(w.body, "keys") {
+		w.wraps("key of epoch "+plain(k["number"]), k)
+	}
+}
+
+func (w *words) wraps(label string, keys did.Object) {
+	wraps := objectsIn(keys, "wraps")
+	w.line(label, fmt.Sprintf("sealed to %d keys", len(wraps)))
+	for _, wrap := range wraps {
+		w.line("", printable([]byte(textIn(wrap, "to"))))
+	}
 }
 
 func (w *words) cascade() string {
