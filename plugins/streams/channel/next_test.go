@@ -280,6 +280,11 @@ func TestNamesAndOwners(t *testing.T) {
 	l.want("owner_only", bob, NewAuthorize(l.header(bob, id), []Grant{{Participant: alice.did, Rights: Read}}, nil, nil))
 	l.want("owner_only", bob, NewAuthorize(l.header(bob, id), []Grant{{Participant: l.weft("carol").did, Rights: Admin}}, nil, nil))
 	l.want("owner_only", bob, NewAuthorize(l.header(bob, id), []Grant{{Participant: bob.did, Rights: Read}}, nil, nil))
+	carol := l.weft("carol")
+	l.want("", alice, NewAuthorize(l.header(alice, id), []Grant{{Participant: carol.did, Rights: Admin}}, nil, nil))
+	l.want("owner_only", bob, NewRevoke(l.header(bob, id), []string{carol.did}, "", l.epoch(id, 2, true, bob)))
+	l.want("owner_only", bob, NewAuthorize(l.header(bob, id), []Grant{{Participant: carol.did, Rights: Read}}, nil, nil))
+	l.want("", carol, NewLeave(l.header(carol, id)))
 	l.want("", alice, NewConfigure(l.header(alice, id), Settings{Owner: &bob.did}))
 	l.now += 120_000
 	l.want("", bob, NewConfigure(l.header(bob, id), Settings{History: ptr(FromJoin)}))

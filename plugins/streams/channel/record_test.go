@@ -267,6 +267,30 @@ func TestBlobs(t *testing.T) {
 	}
 }
 
+// TestWrongRoot: an author that signs another root than its chunks have is noticed.
+func TestWrongRoot(t *testing.T) {
+	l := newLedger(t)
+	p, k := l.weft("alice"), fill[Key](9)
+	var chunks [][]byte
+	h := Header{Network: l.network, Channel: ID{1}, Actor: p.did, Created: begin}
+	body, _, err := SealBlob(l.random, Sealer{Epoch: 1, Key: &k}, NewWrite(h, RecordTerms{}), did.Object{}, strings.NewReader("hello"), 5, func(_ int, chunk []byte) error {
+		chunks = append(chunks, bytes.Clone(chunk))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch := func(n int) ([]byte, error) { return chunks[n], nil }
+	var out bytes.Buffer
+	if _, err := OpenBlob(k, mustDecode(t, l.sign(p, body)), fetch, &out); err != nil || out.String() != "hello" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	body["body"].(did.Object)["blob"].(did.Object)["root"] = ID{2}.String()
+	if _, err := OpenBlob(k, mustDecode(t, l.sign(p, body)), fetch, &out); codeOf(t, err) != "bad_content" {
+		t.Errorf("another root: %v", err)
+	}
+}
+
 func TestOpenRefusesOtherHeaders(t *testing.T) {
 	l := newLedger(t)
 	p, id := l.weft("alice"), ID{1}
