@@ -1,0 +1,436 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/client"
+	"weft/plugins/identity/did"
+	"weft/plugins/identity/keyfile"
+	"weft/plugins/streams/channel"
+	"weft/tangle"
+)
+
+// create makes a private channel.
+func create(t *testing.T, owner *Session, history channel.History) *Channel {
+	t.Helper()
+	name := "incidents"
+	change, id, err := owner.Create(t.Context(), Creation{CreateTerms: channel.CreateTerms{
+		Access: channel.Private, Profile: channel.Stream, Settings: channel.Settings{Name: &name, History: &history},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.Submit(t.Context(), change.Body); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, owner, id)
+}
+
+func open(t *testing.T, s *Session, id channel.ID) *Channel {
+	t.Helper()
+	c, err := s.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func write(t *testing.T, c *Channel, text string) {
+	t.Helper()
+	if _, err := c.Write(t.Context(), Record{Body: true, Meta: did.Object{"mediaType": "text/plain"}, Payload: []byte(text)}, time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func authorize(t *testing.T, c *Channel, grants ...channel.Grant) {
+	t.Helper()
+	if _, err := c.Do(t.Context(), func() (*Change, error) { return c.Authorize(t.Context(), grants) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// texts are all records as somebody reads them; what does not open is its code.
+func texts(t *testing.T, c *Channel) (list []string) {
+	t.Helper()
+	err := c.Records(t.Context(), client.RecordFilter{}, client.Page{}, func(e Entry) error {
+		if e.Content == nil {
+			list = append(list, e.Code)
+		} else {
+			list = append(list, string(e.Content.Payload))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestHistoryDecidesWhatAReaderOpens(t *testing.T) {
+	for _, x := range []struct {
+		history channel.History
+		want    []string
+	}{
+		{channel.Full, []string{"before", "joined", "after"}},
+		{channel.FromJoin, []string{"no_key", "joined", "after"}},
+		{channel.None, []string{"no_key", "joined", "after"}},
+	} {
+		l := newLedger(t)
+		owner, reader := l.person(), l.person()
+		c := create(t, owner, x.history)
+		write(t, c, "before")
+		authorize(t, c, channel.Grant{Participant: reader.Identity.DID, Rights: channel.Read})
+		write(t, c, "joined")
+		if _, err := c.Do(t.Context(), func() (*Change, error) { return c.Rekey(t.Context(), "scheduled") }); err != nil {
+			t.Fatal(err)
+		}
+		write(t, c, "after")
+		if got := texts(t, open(t, reader, c.ID)); !slices.Equal(got, x.want) {
+			t.Errorf("%s: a reader opens %q, want %q", x.history, got, x.want)
+		}
+		if got := texts(t, open(t, owner, c.ID)); !slices.Equal(got, []string{"before", "joined", "after"}) {
+			t.Errorf("%s: the owner opens %q", x.history, got)
+		}
+	}
+}
+
+func TestTheRemovedOpensNothingThatFollows(t *testing.T) {
+	l := newLedger(t)
+	owner, reader, stays := l.person(), l.person(), l.person()
+	c := create(t, owner, channel.Full)
+	authorize(t, c, channel.Grant{Participant: reader.Identity.DID, Rights: channel.Read}, channel.Grant{Participant: stays.Identity.DID, Rights: channel.Read})
+	write(t, c, "before")
+	removed := open(t, reader, c.ID)
+	if _, err := c.Do(t.Context(), func() (*Change, error) { return c.Revoke(t.Context(), []string{reader.Identity.DID}, "left") }); err != nil {
+		t.Fatal(err)
+	}
+	write(t, c, "after")
+	if got, want := texts(t, removed), []string{"before", "no_key"}; !slices.Equal(got, want) {
+		t.Errorf("the removed opens %q, want %q", got, want)
+	}
+	if got, want := texts(t, open(t, stays, c.ID)), []string{"before", "after"}; !slices.Equal(got, want) {
+		t.Errorf("who stays opens %q, want %q", got, want)
+	}
+}
+
+func TestWriteOnlyAuthorsSealToTheEpoch(t *testing.T) {
+	l := newLedger(t)
+	owner, tool := l.person(), l.person()
+	c := create(t, owner, channel.Full)
+	authorize(t, c, channel.Grant{Participant: tool.Identity.DID, Rights: channel.Order})
+	w := open(t, tool, c.ID)
+	write(t, w, "alert")
+	if got, want := texts(t, open(t, owner, c.ID)), []string{"alert"}; !slices.Equal(got, want) {
+		t.Errorf("the owner opens %q, want %q", got, want)
+	}
+	if got, want := texts(t, w), []string{"no_key"}; !slices.Equal(got, want) {
+		t.Errorf("the tool opens %q, want %q", got, want)
+	}
+}
+
+// TestAnEpochThatEndsMeanwhile has an admin open one between sealing and ordering; with grace the record counts, without it
+// is sealed again.
+func TestAnEpochThatEndsMeanwhile(t *testing.T) {
+	l := newLedger(t)
+	owner, tool := l.person(), l.person()
+	c := create(t, owner, channel.Full)
+	none := 0
+	body, err := c.Configure(channel.Settings{GraceSeconds: &none})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Submit(t.Context(), body); err != nil {
+		t.Fatal(err)
+	}
+	authorize(t, c, channel.Grant{Participant: tool.Identity.DID, Rights: channel.Order})
+	w := open(t, tool, c.ID)
+	change, err := c.Rekey(t.Context(), "scheduled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rekey := must(c.Sign(change.Body))
+	l.before = func(l *ledger, _ *channel.Operation) { must(l.order(rekey)) }
+	write(t, w, "alert")
+	if w.Info.Epoch != 2 {
+		t.Errorf("the author is in epoch %d", w.Info.Epoch)
+	}
+	if got, want := texts(t, open(t, owner, c.ID)), []string{"alert"}; !slices.Equal(got, want) {
+		t.Errorf("the owner opens %q, want %q", got, want)
+	}
+}
+
+// TestARacedEpochIsMadeGood has two admins give rights at once, each with an epoch: the second epoch is stale, and Do makes
+// up for it.
+func TestARacedEpochIsMadeGood(t *testing.T) {
+	l := newLedger(t)
+	owner, first, second := l.person(), l.person(), l.person()
+	c := create(t, owner, channel.FromJoin)
+	write(t, c, "before")
+	rival := open(t, owner, c.ID)
+	change, err := rival.Authorize(t.Context(), []channel.Grant{{Participant: first.Identity.DID, Rights: channel.Read}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faster := must(rival.Sign(change.Body))
+	l.before = func(l *ledger, _ *channel.Operation) { must(l.order(faster)) }
+	authorize(t, c, channel.Grant{Participant: second.Identity.DID, Rights: channel.Read})
+	write(t, c, "after")
+	for name, s := range map[string]*Session{"first": first, "second": second} {
+		if got, want := texts(t, open(t, s, c.ID)), []string{"no_key", "after"}; !slices.Equal(got, want) {
+			t.Errorf("%s opens %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestSettleRekeysWhenARightHasEnded(t *testing.T) {
+	l := newLedger(t)
+	owner, guest := l.person(), l.person()
+	c := create(t, owner, channel.Full)
+	end := l.now.Add(time.Hour)
+	authorize(t, c, channel.Grant{Participant: guest.Identity.DID, Rights: channel.Audit, ValidUntil: end.Add(-time.Duration(end%1000) * time.Millisecond)})
+	expired := open(t, guest, c.ID)
+	owner.ValidFor = 3 * time.Hour
+	l.now = l.now.Add(2 * time.Hour)
+	done, err := c.Settle(t.Context())
+	if err != nil || done.Rekeys != 1 || done.Keyloads != 0 || c.Info.RekeyDue {
+		t.Fatalf("got %+v, %v, due %t", done, err, c.Info.RekeyDue)
+	}
+	write(t, c, "after")
+	if got, want := texts(t, expired), []string{"no_key"}; !slices.Equal(got, want) {
+		t.Errorf("the expired opens %q, want %q", got, want)
+	}
+	if done, err := c.Settle(t.Context()); err != nil || done.Rekeys+done.Keyloads != 0 {
+		t.Errorf("a second time: %+v, %v", done, err)
+	}
+}
+
+// TestManyReaders gives more readers a right than one operation has wraps for.
+func TestManyReaders(t *testing.T) {
+	const readers = 2*channel.MaxWraps + 10
+	l := newLedger(t)
+	owner := l.person()
+	c := create(t, owner, channel.Full)
+	var files []*keyfile.File
+	for batch := range slices.Chunk(make([]int, readers), channel.MaxGrants) {
+		var grants []channel.Grant
+		for range batch {
+			f := sharedReader(t)
+			files = append(files, f)
+			grants = append(grants, channel.Grant{Participant: f.DID, Rights: channel.Read, Agreement: f.With(keyfile.Document)[1].Public})
+		}
+		authorize(t, c, grants...)
+	}
+	before := c.Info.LastEvent
+	if _, err := c.Do(t.Context(), func() (*Change, error) { return c.Rekey(t.Context(), "scheduled") }); err != nil {
+		t.Fatal(err)
+	}
+	write(t, c, "for all")
+	if n := open(t, owner, c.ID).Info.LastEvent - before; n != 4 { // rekey, 2 keyloads, write
+		t.Errorf("%d operations", n)
+	}
+	for i, f := range files {
+		if got := texts(t, open(t, l.session(f), c.ID)); !slices.Equal(got, []string{"for all"}) {
+			t.Fatalf("reader %d opens %q", i, got)
+		}
+	}
+}
+
+// sharedReader is the key file of a did:key.
+func sharedReader(t *testing.T) *keyfile.File {
+	t.Helper()
+	f := must(keyfile.New("", keyfile.Protection{Unencrypted: true}))
+	t.Cleanup(f.Close)
+	for _, a := range []keyfile.Algorithm{keyfile.Ed25519, keyfile.X25519} {
+		k := must(f.Add(keyfile.Document, "", a))
+		if err := f.Name(k.Public, "#"+k.Public); err != nil {
+			t.Fatal(err)
+		}
+		if a == keyfile.Ed25519 {
+			f.DID = "did:key:" + k.Public
+		}
+	}
+	return f
+}
+
+func TestHiddenChannels(t *testing.T) {
+	l := newLedger(t)
+	owner, reader := l.person(), l.person()
+	change, id, err := owner.Create(t.Context(), Creation{
+		CreateTerms: channel.CreateTerms{Access: channel.Private, Profile: channel.Stream}, Hidden: did.Object{"name": "secret"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.Submit(t.Context(), change.Body); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, owner, id)
+	authorize(t, c, channel.Grant{Participant: reader.Identity.DID, Rights: channel.Read})
+	status := "closed"
+	body, err := c.Configure(channel.Settings{Status: &status})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Submit(t.Context(), body); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, reader, id)
+	if r.Name() != "secret" || r.Profile["status"] != "closed" {
+		t.Errorf("the reader sees %v, faults %v", r.Profile, r.Faults)
+	}
+	for n, entry := range l.entries {
+		if bytes.Contains(entry, []byte("secret")) {
+			t.Errorf("event %d shows the name", n)
+		}
+	}
+}
+
+// TestUploadGoesOn breaks an upload off and goes on with what was kept, in a session that has nothing else.
+func TestUploadGoesOn(t *testing.T) {
+	l := newLedger(t)
+	owner := l.person()
+	c := create(t, owner, channel.Full)
+	payload := make([]byte, 5*channel.ChunkBytes/2)
+	rand.Read(payload)
+	l.failPut = 2
+	var kept *Upload
+	keep := func(u *Upload) error { kept = u; return nil }
+	_, err := c.WriteDetached(t.Context(), Record{}, nil, bytes.NewReader(payload), int64(len(payload)), time.Second, keep, nil)
+	if err == nil || l.puts != 2 {
+		t.Fatalf("broken off with %v after %d chunks", err, l.puts)
+	}
+	c = open(t, owner, c.ID)
+	progress := []int{}
+	told := func(done, all int) { progress = append(progress, done*10+all) }
+	if _, err := c.WriteDetached(t.Context(), Record{}, kept, bytes.NewReader(payload), int64(len(payload)), time.Second, keep, told); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(progress, []int{23, 33}) {
+		t.Errorf("progress %v", progress)
+	}
+	var entry Entry
+	if err := c.Records(t.Context(), client.RecordFilter{}, client.Page{}, func(e Entry) error { entry = e; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if _, err := c.OpenBlob(t.Context(), entry, &got); err != nil || !bytes.Equal(got.Bytes(), payload) {
+		t.Errorf("%d bytes come back, %v", got.Len(), err)
+	}
+	for root := range l.blobs {
+		l.blobs[root][1][7] ^= 1
+	}
+	if _, err := c.OpenBlob(t.Context(), entry, &bytes.Buffer{}); err == nil {
+		t.Error("a chunk with a flipped bit opens")
+	}
+}
+
+func TestEventsAreHeldTogether(t *testing.T) {
+	l := newLedger(t)
+	owner := l.person()
+	c := create(t, owner, channel.Full)
+	for i := range 20 {
+		write(t, c, fmt.Sprint(i))
+	}
+	c = open(t, owner, c.ID)
+	write(t, c, "knows all of them")
+	count := 0
+	covered, err := c.Events(t.Context(), func(client.ChannelEvent, *channel.Operation) error { count++; return nil })
+	if err != nil || count != 22 || covered != 20 {
+		t.Errorf("%d events, covered to %d, %v", count, covered, err)
+	}
+	l.entries[5], l.entries[6] = l.entries[6], l.entries[5]
+	texts := texts(t, c)
+	if texts[4] != "5" || texts[5] != "4" {
+		t.Errorf("got %q", texts) // a node that mixes operations up is found by their receipts only
+	}
+	heads := []tangle.Hash{channel.FirstHead(c.ID)}
+	for _, e := range []client.ChannelEvent{{Event: 2}, {Event: 1, Head: tangle.Hash{1}}} {
+		if _, err := c.link(heads, e); err == nil || !strings.Contains(err.Error(), "broken_chain") {
+			t.Errorf("event %d is linked: %v", e.Event, err)
+		}
+	}
+}
+
+func TestRequestsWithNotes(t *testing.T) {
+	l := newLedger(t)
+	owner, asks := l.person(), l.person()
+	c := create(t, owner, channel.Full)
+	o := open(t, asks, c.ID)
+	body, err := o.Request(t.Context(), channel.Asked{Rights: channel.Read}, []byte("from the insurer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := asks.Submit(t.Context(), body); err != nil {
+		t.Fatal(err)
+	}
+	waiting, err := c.Subscriptions(t.Context(), channel.Requested)
+	if err != nil || len(waiting) != 1 {
+		t.Fatalf("%d requests, %v", len(waiting), err)
+	}
+	if note := c.Note(t.Context(), waiting[0]); string(note) != "from the insurer" {
+		t.Errorf("note %q", note)
+	}
+	if note := o.Note(t.Context(), waiting[0]); note != nil {
+		t.Errorf("who is no admin opens %q", note)
+	}
+}
+
+// TestRecovery opens everything with keys that the key file has and the document has not any more.
+func TestRecoveryWithRetiredKeys(t *testing.T) {
+	l := newLedger(t)
+	owner := l.person()
+	c := create(t, owner, channel.Full)
+	write(t, c, "own")
+	other := must(keyfile.New("", keyfile.Protection{Unencrypted: true}))
+	defer other.Close()
+	newer := must(other.Add(keyfile.Document, "#key-2", keyfile.X25519))
+	again := owner.Identity
+	again.Agreements = append([]Agreement{must(agreement(other, newer))}, again.Agreements...)
+	s := NewSession(Config{Node: owner.Node, Network: l.network, Identity: again, NoLogin: true})
+	if got := texts(t, open(t, s, c.ID)); !slices.Equal(got, []string{"own"}) {
+		t.Errorf("got %q", got)
+	}
+	again.Agreements = again.Agreements[:1]
+	lost := open(t, NewSession(Config{Node: owner.Node, Network: l.network, Identity: again, NoLogin: true}), c.ID)
+	if got := texts(t, lost); !slices.Equal(got, []string{"no_key"}) || len(lost.Faults) == 0 {
+		t.Errorf("without the key: %q, faults %v", got, lost.Faults)
+	}
+}
+
+func TestSendAllCutsBySize(t *testing.T) {
+	entry := bytes.Repeat([]byte("x"), 10<<10)
+	sizes := []int{}
+	for _, b := range batches([][]byte{entry, entry, entry, entry, entry, entry}) {
+		sizes = append(sizes, len(b))
+	}
+	if !slices.Equal(sizes, []int{4, 2}) {
+		t.Errorf("batches of %v", sizes)
+	}
+	small := make([][]byte, 130)
+	if got := batches(small); len(got) != 3 || len(got[2]) != 2 {
+		t.Errorf("%d batches", len(got))
+	}
+}
+
+func TestAKeyFileStaysWhole(t *testing.T) {
+	f := sharedReader(t)
+	before := len(f.Keys())
+	who, err := FromKeyFile(f, "")
+	if err != nil || len(f.Keys()) != before || len(who.Agreements) != 1 {
+		t.Fatalf("%d keys, %+v, %v", len(f.Keys()), who, err)
+	}
+	public := must(did.ParseMultikey(who.Agreement()))
+	if !bytes.Equal(public.Bytes, who.Agreements[0].Private.PublicKey().Bytes()) || who.Agreement() != f.With(keyfile.Document)[1].Public {
+		t.Error("the agreement key is another one")
+	}
+	if _, err := NewSession(Config{Identity: who}).ReaderKeys(t.Context(), "did:weft:x:y", ""); !errors.Is(err, errNoNode) {
+		t.Errorf("without a node: %v", err)
+	}
+}
