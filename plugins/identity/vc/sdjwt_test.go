@@ -246,6 +246,7 @@ func TestSDJWTRules(t *testing.T) {
 
 		{"recursive, inner alone", digests(outerDigest), []string{inner}, CheckSignature, "bad_signature"},
 		{"unused", digests(), []string{name}, CheckSignature, "bad_signature"},
+		{"unused, and no credential", with(digests(), did.Object{"type": nil}), []string{name}, CheckSignature, "bad_signature"},
 		{"changed", digests(nameDigest), []string{part(t, []any{"s1", "name", "Bob"})}, CheckSignature, "bad_signature"},
 		{"another salt", digests(nameDigest), []string{part(t, []any{"s9", "name", "Ada"})}, CheckSignature, "bad_signature"},
 		{"blanks", digests(nameDigest), []string{base64.RawURLEncoding.EncodeToString([]byte(`["s1", "name", "Ada"]`))}, CheckSignature, "bad_signature"},

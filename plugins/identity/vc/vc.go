@@ -121,6 +121,11 @@ func (v *verification) credential(raw []byte) Report {
 
 // unreadable is the report when there is nothing to go on with.
 func (v *verification) unreadable(why *fault) Report {
+	if v.unread != nil { // what is missing is in a disclosure that was changed
+		v.found.fail(CheckSignature, v.unread)
+		v.found.skip("signature failed", CheckFormat, CheckIssuer, CheckValidity)
+		return v.report()
+	}
 	v.found.fail(CheckFormat, why)
 	v.found.skip("format failed", CheckSignature, CheckIssuer, CheckValidity)
 	return v.report()
