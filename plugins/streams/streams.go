@@ -9,6 +9,7 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,15 +43,33 @@ type streams struct {
 	dues       *dues
 	blobs      *blobStore
 	statements *statements
+	wanted     chan blobKey // payloads that this node fetches by itself
+	consumers  consumers
+	rendered   rendered
+	pace       pace
+	done       followed   // owned by run
 	faults     chan error // broken invariants that requests met: the node stops
 }
 
+// pace is how fast streams go.
+type pace struct {
+	beat  time.Duration // that a stream may be silent
+	block time.Duration // that a consumer may block before it is cut off
+}
+
 func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
+	return openPaced(h, now, pace{streamBeat, MaxStreamBlock})
+}
+
+func openPaced(h plugins.Host, now func() time.Time, p pace) (plugins.Plugin, error) {
 	l, err := openLedger(h.Network, h.Genesis)
 	if err != nil {
 		return plugins.Plugin{}, fmt.Errorf("genesis: %w", err)
 	}
-	s := &streams{host: h, now: now, ledger: l, feed: newFeed(), dues: newDues(), statements: &statements{local: h.Local}, faults: make(chan error, 1)}
+	s := &streams{
+		host: h, now: now, ledger: l, pace: p, feed: newFeed(), dues: newDues(), statements: &statements{local: h.Local},
+		wanted: make(chan blobKey, MaxWanted), faults: make(chan error, 1),
+	}
 	if s.settings, err = parseSettings(h.Config); err != nil {
 		return plugins.Plugin{}, err
 	}
@@ -58,21 +77,33 @@ func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
 		return plugins.Plugin{}, err
 	}
 	s.operations = rest.NewOperations(h, now, s.rules())
-	p := l.plugin()
-	p.Admit = s.admit
-	p.HTTP = plugins.Routes{List: s.routes(), Codes: statuses(), OpenAPI: [][]byte{openAPI}}
-	p.Operation, p.Run, p.Answer = s.operations.Look, s.run, s.answer
-	return p, nil
+	plugin := l.plugin()
+	plugin.Admit = s.admit
+	plugin.HTTP = plugins.Routes{List: s.routes(), Codes: statuses(), OpenAPI: [][]byte{openAPI}}
+	plugin.Operation, plugin.Run, plugin.Answer = s.operations.Look, s.run, s.answer
+	return plugin, nil
 }
 
-// run wakes streams, erases what the ledger says, and drops what nobody refers to.
+// run follows the ledger, and fetches payloads, until ctx ends.
 func (s *streams) run(ctx context.Context) error {
 	defer s.feed.close()
+	ctx, cancel := context.WithCancel(ctx)
+	fetched := make(chan error, 1)
+	go func() { fetched <- s.replicate(ctx) }()
+	err := s.work(ctx)
+	cancel()
+	return errors.Join(err, <-fetched)
+}
+
+// work wakes streams, erases what the ledger says, and drops what nobody refers to.
+func (s *streams) work(ctx context.Context) error {
+	s.done = followed{wake: s.host.Head().Final, erase: s.statements.done()}
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
+	var swept time.Time
 	for {
 		changed := s.host.Changed()
-		if err := s.follow(ctx); err != nil {
+		if err := s.follow(); err != nil {
 			return err
 		}
 		select {
@@ -81,16 +112,26 @@ func (s *streams) run(ctx context.Context) error {
 		case err := <-s.faults:
 			return err
 		case <-changed:
+			continue
 		case <-ticker.C:
-			s.operations.Expire()
-			if err := s.blobs.expire(s.isReferred); err != nil {
+		}
+		s.operations.Expire()
+		if err := s.blobs.expire(s.judgeBlob); err != nil {
+			return err
+		}
+		if s.now().Sub(swept) > sweepEvery {
+			swept = s.now()
+			if err := s.blobs.sweep(s.judgeBlob); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-const expireEvery = 10 * time.Second
+const (
+	expireEvery = 10 * time.Second
+	sweepEvery  = time.Hour
+)
 
 // damaged stops the node over state that cannot be read; other errors are the caller's.
 func (s *streams) damaged(err error) {

@@ -147,7 +147,7 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request, fit func(*channel.
 	if err != nil {
 		return err
 	}
-	state, err := s.submit(r.Context(), rest.Signed{Op: op, Raw: raw})
+	state, err := s.submit(r.Context(), rest.SignedOperation{Op: op, Raw: raw})
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (s *streams) one(w http.ResponseWriter, r *http.Request, fit func(*channel.
 }
 
 // submit publishes an operation. What it builds on may be known to other nodes already.
-func (s *streams) submit(ctx context.Context, one rest.Signed) (rest.State, error) {
+func (s *streams) submit(ctx context.Context, one rest.SignedOperation) (rest.State, error) {
 	state, err := s.operations.Submit(ctx, channel.Kind, one.Op, one.Raw)
 	if mayBeBehind(err) {
 		s.host.CatchUp(ctx)
@@ -202,7 +202,7 @@ func (a result) MarshalJSON() ([]byte, error) {
 
 // taken is one operation of a batch on its way.
 type taken struct {
-	rest.Signed
+	rest.SignedOperation
 	state rest.State
 	err   error
 }
@@ -247,7 +247,7 @@ func (s *streams) readBatch(raw []byte, fit func(*channel.Operation) error) ([]t
 		if err == nil {
 			err = fit(op)
 		}
-		list[i] = taken{Signed: rest.Signed{Op: op, Raw: one}, err: err}
+		list[i] = taken{SignedOperation: rest.SignedOperation{Op: op, Raw: one}, err: err}
 	}
 	return list, nil
 }
@@ -265,14 +265,14 @@ func (s *streams) submitBatch(ctx context.Context, list []taken) error {
 	}
 	for i := range list {
 		if list[i].err == nil {
-			list[i].err = s.admissible(list[i].Signed)
+			list[i].err = s.admissible(list[i].SignedOperation)
 		}
 	}
 	return s.submitGood(ctx, list)
 }
 
 // admissible is admit, but for what has counted or is on its way already.
-func (s *streams) admissible(one rest.Signed) error {
+func (s *streams) admissible(one rest.SignedOperation) error {
 	if state, known := s.operations.State(one.Op.(*channel.Operation).Envelope.Hash); known && state.Code == "" {
 		return nil
 	}
@@ -281,10 +281,10 @@ func (s *streams) admissible(one rest.Signed) error {
 
 // submitGood publishes those of a list that nothing is wrong with.
 func (s *streams) submitGood(ctx context.Context, list []taken) error {
-	var good []rest.Signed
+	var good []rest.SignedOperation
 	for _, one := range list {
 		if one.err == nil {
-			good = append(good, one.Signed)
+			good = append(good, one.SignedOperation)
 		}
 	}
 	states, err := s.operations.SubmitAll(ctx, channel.Kind, good)

@@ -64,7 +64,6 @@ func (p *page[T]) stop(cursor string) {
 	p.last, p.more = cursor, true
 }
 
-
 func listOf[T any](p *page[T], now asOf) list[T] {
 	l := list[T]{List: rest.List[T]{Items: p.items}, AsOf: now}
 	if l.Items == nil {

@@ -1,0 +1,227 @@
+package streams
+
+import (
+	"archive/zip"
+	"cmp"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"weft/plugins"
+	"weft/plugins/identity/did"
+	"weft/plugins/streams/channel"
+	"weft/tangle"
+)
+
+const typeZIP = "application/zip"
+
+// maxActors bounds the DIDs whose operations go into a bundle.
+const maxActors = 20_000
+
+// export is GET /api/v1/channels/{id}/export: the evidence bundle from event 0 on, streamed. A bundle always begins at the
+// start: what a state machine does is checked from there.
+func (s *streams) export(w http.ResponseWriter, r *http.Request) error {
+	x, err := s.open(r)
+	if err == nil {
+		err = x.reads()
+	}
+	if err != nil {
+		return err
+	}
+	from, err := number(r, "from", 0)
+	if err != nil || from != 0 {
+		return plugins.Reject("bad_parameter", "from: a bundle begins at event 0")
+	}
+	to, err := number(r, "to", 1<<53)
+	if err != nil {
+		return err
+	}
+	end, err := s.exportEnd(x, to)
+	if err != nil {
+		return err
+	}
+	source, err := s.bundle(x, end)
+	if err != nil {
+		return err
+	}
+	return sendBundle(w, x.ID, source)
+}
+
+// exportEnd is how many events a bundle has: those that are final and served to the caller.
+func (s *streams) exportEnd(x *reader, to uint64) (uint64, error) {
+	end, err := s.finalEvents(x)
+	if err != nil {
+		return 0, err
+	}
+	end = min(end, to+1)
+	hidden := false
+	err = channel.Events(s.state(), x.ID, 0, func(e channel.Event) bool {
+		if e.Number >= end {
+			return false
+		}
+		hidden = !x.sees(e)
+		return !hidden
+	})
+	switch {
+	case err != nil:
+		s.damaged(err)
+		return 0, err
+	case hidden:
+		return 0, plugins.Reject("history_policy", "a bundle begins at event 0, and history does not let this reader see all of it")
+	case end == 0:
+		return 0, plugins.Reject("not_final", "no checkpoint covers the channel yet")
+	case end > channel.MaxBundleEvents:
+		return 0, plugins.Reject("too_large", "%d events, at most %d in a bundle: say to", end, channel.MaxBundleEvents)
+	}
+	return end, nil
+}
+
+func sendBundle(w http.ResponseWriter, id channel.ID, source channel.BundleSource) error {
+	h := w.Header()
+	h.Set("Content-Type", typeZIP)
+	h.Set("Content-Disposition", `attachment; filename="channel-`+id.String()[:16]+`.zip"`)
+	h.Set("Cache-Control", "no-store")
+	control := http.NewResponseController(w)
+	out := zip.NewWriter(slow{w, control})
+	_, err := channel.WriteBundle(func(name string) (io.Writer, error) {
+		return out.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Unix(0, 0).UTC()})
+	}, source)
+	if err != nil {
+		return err // the ZIP has no directory then, so that nobody takes it for whole
+	}
+	_ = out.Close() // nobody is left to tell
+	return nil
+}
+
+// slow lets an answer take as long as its consumer reads on.
+type slow struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+func (s slow) Write(b []byte) (int, error) {
+	_ = s.control.SetWriteDeadline(time.Now().Add(time.Minute)) // recorders in tests have none
+	return s.Writer.Write(b)
+}
+
+// bundle is what an export is made of: events before end.
+func (s *streams) bundle(x *reader, end uint64) (channel.BundleSource, error) {
+	source := channel.BundleSource{Network: s.host.Network, Channel: x.ID, Events: s.exportEvents(x.ID, end)}
+	actors := map[string]bool{}
+	covered := map[tangle.Position]plugins.Checkpoint{}
+	var newest plugins.Checkpoint
+	err := channel.Events(s.state(), x.ID, 0, func(e channel.Event) bool {
+		if e.Number >= end {
+			return false
+		}
+		actors[e.Actor] = true
+		for _, size := range []tangle.Position{e.Position, e.Position + 1} { // the nearest before and behind
+			if c, ok := s.host.Checkpoint(size); ok {
+				covered[c.Size] = c
+				if c.Size > newest.Size {
+					newest = c
+				}
+			}
+		}
+		return len(actors) <= maxActors
+	})
+	if err != nil {
+		s.damaged(err)
+		return source, err
+	}
+	for _, c := range sorted(covered) {
+		source.Checkpoints = append(source.Checkpoints, c.Note)
+	}
+	source.Newest.Size, source.Newest.Root, source.Newest.Time = uint64(newest.Size), newest.Root, newest.Time
+	dids, err := s.exportDIDs(actors)
+	source.DIDs = dids
+	return source, err
+}
+
+func sorted(covered map[tangle.Position]plugins.Checkpoint) []plugins.Checkpoint {
+	var list []plugins.Checkpoint
+	for _, c := range covered {
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b plugins.Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
+	return list
+}
+
+// exportPage is how many events are read at once: no scan of the state stays open while somebody downloads.
+const exportPage = 256
+
+func (s *streams) exportEvents(id channel.ID, end uint64) iter.Seq2[channel.Exported, error] {
+	return func(yield func(channel.Exported, error) bool) {
+		for from := uint64(0); from < end; {
+			var events []channel.Event
+			err := channel.Events(s.state(), id, from, func(e channel.Event) bool {
+				events = append(events, e)
+				return len(events) < exportPage && e.Number+1 < end
+			})
+			if err != nil || len(events) == 0 {
+				yield(channel.Exported{}, errors.Join(err, errors.New("events are missing")))
+				return
+			}
+			for _, e := range events {
+				one := channel.Exported{Event: e}
+				if !e.Cleared {
+					one.Operation = s.host.Data(e.Position, e.Index)
+				}
+				one.Receipt, err = s.host.Receipt(e.Entry)
+				if !yield(one, err) || err != nil {
+					return
+				}
+			}
+			from = events[len(events)-1].Number + 1
+		}
+	}
+}
+
+// exportDIDs are the operations of actors and of their controllers, in the order of their places.
+func (s *streams) exportDIDs(actors map[string]bool) (iter.Seq2[channel.ExportedDID, error], error) {
+	identity := s.identity()
+	var all []channel.ExportedDID
+	waiting := make([]string, 0, len(actors))
+	for actor := range actors {
+		waiting = append(waiting, actor)
+	}
+	for seen := map[string]bool{}; identity != nil && len(waiting) > 0; {
+		name := waiting[0]
+		waiting = waiting[1:]
+		d, err := did.Parse(name)
+		if err != nil || seen[name] || !strings.HasPrefix(name, "did:weft:") {
+			continue
+		}
+		seen[name] = true
+		if head, found, err := did.ReadHead(identity, d); err == nil && found {
+			waiting = append(waiting, head.Controllers...)
+		}
+		err = did.Log(identity, d, 1, func(_ int, r did.Record) bool {
+			all = append(all, channel.ExportedDID{Place: r.Place, Operation: slices.Clone(r.Raw)})
+			return true
+		})
+		if err != nil {
+			s.damaged(err)
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b channel.ExportedDID) int {
+		return cmp.Or(cmp.Compare(a.Position, b.Position), cmp.Compare(a.Index, b.Index))
+	})
+	return func(yield func(channel.ExportedDID, error) bool) {
+		for _, one := range all {
+			receipt, err := s.host.Receipt(one.Entry)
+			if plugins.Rejected(err) == nil && err != nil {
+				continue // not final yet, and so later than every event here
+			}
+			one.Receipt = receipt
+			if !yield(one, nil) {
+				return
+			}
+		}
+	}, nil
+}

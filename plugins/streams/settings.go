@@ -1,0 +1,60 @@
+package streams
+
+import (
+	"encoding/json"
+
+	"weft/config/strict"
+	"weft/plugins/streams/channel"
+)
+
+// Settings is the plugin's section of node.json. Everything may be left out.
+type Settings struct {
+	Blobs   BlobSettings    `json:"blobs,omitzero"`
+	Managed ManagedSettings `json:"managed,omitzero"`
+}
+
+// BlobSettings say which payloads beside the ledger this node fetches as soon as they are ordered.
+type BlobSettings struct {
+	Replicate []string `json:"replicate,omitempty"` // channels, or "all"; others are fetched when they are asked for
+}
+
+// ManagedSettings is the mode in which a node acts for tools of its own organisation (off).
+type ManagedSettings struct {
+	Enabled bool `json:"enabled,omitempty"`
+}
+
+// MaxReplicated bounds the channels that are named.
+const MaxReplicated = 10_000
+
+func parseSettings(section json.RawMessage) (Settings, error) {
+	var s Settings
+	if section == nil {
+		return s, nil
+	}
+	if err := strict.Decode(section, &s, false); err != nil {
+		return s, err
+	}
+	var f strict.Faults
+	if len(s.Blobs.Replicate) > MaxReplicated {
+		f.Add("blobs.replicate", "at most %d", MaxReplicated)
+	}
+	for _, one := range s.Blobs.Replicate {
+		if _, err := channel.ParseID(one); err != nil && one != "all" {
+			f.Add("blobs.replicate", "%.70q: want a channel or all", one)
+		}
+	}
+	if s.Managed.Enabled {
+		f.Add("managed.enabled", "this version has no managed mode")
+	}
+	return s, f.Err()
+}
+
+// replicates says whether payloads of a channel are fetched as soon as they are ordered.
+func (s Settings) replicates(id channel.ID) bool {
+	for _, one := range s.Blobs.Replicate {
+		if one == "all" || one == id.String() {
+			return true
+		}
+	}
+	return false
+}
