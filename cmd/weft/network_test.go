@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,6 +77,7 @@ func TestCommandsOnARealNetwork(t *testing.T) {
 	weft(t, 0, "", there, "receipt", "get", hash, "-o", file)
 	testReceipt(t, file, genesis)
 	testLog(t, n, genesis, filepath.Join(dir, "copy"))
+	testLogOfADID(t, n, genesis, dir)
 
 	out, _ = weft(t, 0, "", here, "node", "--json")
 	wantText(t, out, `"quorum":true`, `"peers":3`)
@@ -130,6 +133,71 @@ func testLog(t *testing.T, n *testnet.Network, genesis, copied string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// testLogOfADID checks the log of a DID offline, by its receipts: with a byte changed in any of them, with those of two versions
+// swapped, without one, against another committee; and cut at its end, which proves less and is no fault.
+func testLogOfADID(t *testing.T, n *testnet.Network, genesis, dir string) {
+	t.Helper()
+	api, keys, file := n.Nodes[0].API, filepath.Join(dir, "bank.keys"), filepath.Join(dir, "bank.log")
+	out, _ := weft(t, 0, "", api, "did", "create", keys, "--unencrypted", "--yes", "--json")
+	var made struct{ Result struct{ DID string } }
+	if err := json.Unmarshal([]byte(out), &made); err != nil || made.Result.DID == "" {
+		t.Fatalf("%v: %.300s", err, out)
+	}
+	id := made.Result.DID
+	weft(t, 0, "", api, "did", "rotate", "--keys", keys, "--yes")
+	text, _ := weft(t, 0, "", api, "did", "log", id, "--json", "--receipts")
+	verify := func(code int, genesis string, lines ...string) (string, string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return weft(t, code, "", "", "did", "verify", id, "--genesis", genesis, "--log", file)
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("the log: %s", text)
+	}
+	out, _ = verify(0, genesis, lines...)
+	wantText(t, out, "all good", "2-zQm", "not proved", "that no newer version followed")
+	out, _ = verify(0, genesis, lines[0])
+	wantText(t, out, "all good", "1-zQm", "that no newer version followed")
+	var parts [2]map[string]any
+	for i := range parts {
+		if err := json.Unmarshal([]byte(lines[i]), &parts[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	with := func(receipt any) string {
+		line := maps.Clone(parts[1])
+		line["receipt"] = receipt
+		raw, err := json.Marshal(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	whole, err := base64.RawURLEncoding.DecodeString(parts[1]["receipt"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := []string{with(parts[0]["receipt"]), with("")}
+	for i := 0; i < len(whole); i += 1 + len(whole)/20 {
+		changed := bytes.Clone(whole)
+		changed[i] ^= 4
+		bad = append(bad, with(base64.RawURLEncoding.EncodeToString(changed)))
+	}
+	for _, line := range bad {
+		_, errOut := verify(1, genesis, lines[0], line)
+		wantText(t, errOut, "refused")
+	}
+	other := filepath.Join(dir, "other")
+	if err := testnet.Make(other, testnet.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_, errOut := verify(1, filepath.Join(other, "genesis.json"), lines...)
+	wantText(t, errOut, "refused")
 }
 
 // TestCrash is the short form of 'weft bench crash': with another schedule each time, whose seed a failure tells.
