@@ -279,6 +279,50 @@ func TestEveryFlippedByte(t *testing.T) {
 	}
 }
 
+// TestRepairedManifest flips bytes and makes the manifest fit: what is signed notices without it. Receipts are left out: the
+// carrying member's own signature in them may be one that only the network's rule accepts, so it does not count.
+func TestRepairedManifest(t *testing.T) {
+	l := newOrderedLedger(t)
+	id := l.life()
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	for _, name := range []string{FileEvents, FileDIDs, FileCheckpoints} {
+		f := b[name]
+		for i := 0; i < len(f.Data); i += 1 + len(f.Data)/150 {
+			if bytes.LastIndex(f.Data[:i], []byte(`"receipt":`)) > bytes.LastIndexByte(f.Data[:i], '\n') {
+				continue
+			}
+			changed := bytes.Clone(f.Data)
+			changed[i] ^= 1 << (i % 7)
+			b[name] = &fstest.MapFile{Data: changed}
+			repair(t, b, name)
+			if r := l.verify(b); r.Verified {
+				t.Errorf("%s, byte %d: %q", name, i, changed[max(0, i-20):min(len(changed), i+20)])
+			}
+		}
+		b[name] = f
+		repair(t, b, name)
+	}
+	if r := l.verify(b); !r.Verified {
+		t.Error(complaints(r))
+	}
+}
+
+// repair makes the manifest fit a file.
+func repair(t testing.TB, b fstest.MapFS, name string) {
+	t.Helper()
+	var m Manifest
+	if err := strictLine(b[FileManifest].Data, &m); err != nil {
+		t.Fatal(err)
+	}
+	v := verifier{bundle: b}
+	m.Files[name], _ = v.sum(name)
+	line, err := jsonLine(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[FileManifest] = &fstest.MapFile{Data: line}
+}
+
 // TestForgedBundles: whoever forges makes a manifest that fits. The forger has no committee.
 func TestForgedBundles(t *testing.T) {
 	l := newOrderedLedger(t)
@@ -438,7 +482,7 @@ func FuzzBundle(f *testing.F) {
 	l := newOrderedLedger(f)
 	id := l.life()
 	b := l.bundle(id, l.exported(id), l.exportedDIDs())
-	files := []string{FileEvents, FileReceipts, FileCheckpoints, FileDIDs, FileManifest}
+	files, head := []string{FileEvents, FileReceipts, FileCheckpoints, FileDIDs, FileManifest}, l.head(id).Hash
 	for i, name := range files {
 		f.Add(i, b[name].Data)
 	}
@@ -450,20 +494,11 @@ func FuzzBundle(f *testing.F) {
 		}
 		changed[name] = &fstest.MapFile{Data: data}
 		if name != FileManifest {
-			var m Manifest
-			if err := strictLine(b[FileManifest].Data, &m); err != nil {
-				t.Fatal(err)
-			}
-			v := verifier{bundle: changed}
-			m.Files[name], _ = v.sum(name)
-			line, err := jsonLine(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			changed[FileManifest] = &fstest.MapFile{Data: line}
+			repair(t, changed, name)
 		}
-		if r := l.verify(changed); r.Verified && !bytes.Equal(data, b[name].Data) && name != FileCheckpoints {
-			t.Errorf("%s verifies with other content", name)
+		// Wraps are random, so another process has another history under the same keys: only the head tells.
+		if r := l.verify(changed); r.Verified && r.Head != head {
+			t.Errorf("%s verifies with another head", name)
 		}
 	})
 }
