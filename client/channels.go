@@ -18,7 +18,7 @@ import (
 
 // Bounds of one request about channels.
 const (
-	MaxOperationsBytes = 48 << 10 // of the operations of a batch: its JSON must stay below 64 KiB
+	MaxOperationsBytes = 60 << 10 // of the operations of a batch: its JSON must stay below 64 KiB
 	MaxClaims          = 500      // of ValidateRecords
 	MaxPage            = 200      // items of a list
 )
@@ -38,7 +38,9 @@ type Channel struct {
 	Status        string                  `json:"status,omitempty"`
 	Topics        []channel.Topic         `json:"topics,omitempty"`
 	SealedProfile string                  `json:"sealedProfile,omitempty"`
-	ProfileEvent  uint64                  `json:"profileEvent,omitempty"` // whose operation sealed it
+	ProfileActor  string                  `json:"profileActor,omitempty"` // who sealed it: its key needs actor and nonce
+	ProfileNonce  string                  `json:"profileNonce,omitempty"` // base64url
+	ProfileWraps  []ChannelWrap           `json:"profileWraps,omitempty"` // of epoch 0, the caller's
 	Archived      bool                    `json:"archived,omitempty"`
 	Tags          []string                `json:"tags,omitempty"`
 	Roles         map[string]channel.Role `json:"roles,omitempty"`
@@ -68,7 +70,8 @@ type ChannelFilter struct {
 	TopicType, TopicSource  string
 	CreatedFrom, CreatedTo  time.Time
 	ActiveAfter             time.Time
-	Archived, Hidden        bool // also these
+	Archived                bool // also these
+	Visible                 bool // only those that are not hidden
 }
 
 func (f ChannelFilter) addTo(v url.Values) {
@@ -80,8 +83,8 @@ func (f ChannelFilter) addTo(v url.Values) {
 	if f.Archived {
 		v.Set("archived", "true")
 	}
-	if f.Hidden {
-		v.Set("hidden", "true")
+	if f.Visible {
+		v.Set("hidden", "false")
 	}
 }
 
@@ -411,11 +414,11 @@ func (c *Client) ValidateRecords(ctx context.Context, id channel.ID, claims []Cl
 	return append(wrapped.Items, wrapped.Results...), err
 }
 
-// ExportChannel writes the evidence bundle of a range of events, a ZIP file, as it comes; to 0 is the newest. What was
-// written counts only if the error is nil. It is not sent again: a part is written already.
-func (c *Client) ExportChannel(ctx context.Context, id channel.ID, from, to uint64, w io.Writer) (int64, error) {
+// ExportChannel writes the evidence bundle, a ZIP file, as it comes: all events up to one; 0 is the newest. What was written
+// counts only if the error is nil. It is not sent again: a part is written already.
+func (c *Client) ExportChannel(ctx context.Context, id channel.ID, to uint64, w io.Writer) (int64, error) {
 	v := url.Values{}
-	numbers(v, map[string]uint64{"from": from, "to": to})
+	numbers(v, map[string]uint64{"to": to})
 	return c.download(ctx, query(channelRoute(id, "export"), v), "application/zip", "", w)
 }
 

@@ -48,9 +48,13 @@ func (c *Channel) Refresh(ctx context.Context) error {
 	if err := c.readKeys(ctx); err != nil {
 		return err
 	}
+	if len(c.Info.ProfileWraps) > 0 {
+		c.unwrap(client.ChannelEpoch{Wraps: c.Info.ProfileWraps})
+	}
 	opened := channel.Walk(c.ID, c.Epochs, c.unwrapped)
 	c.Keys, c.Faults = opened.Keys, append(c.Faults, opened.Faults...)
-	return c.openProfile(ctx)
+	c.openProfile()
+	return nil
 }
 
 // readKeys reads the epochs from the last known one on, and opens what is sealed to this identity. Whoever may not have
@@ -133,23 +137,21 @@ func (c *Channel) unwrap(e client.ChannelEpoch) {
 }
 
 // openProfile opens what a hidden channel is called. Its key needs actor and nonce of the operation that sealed it.
-func (c *Channel) openProfile(ctx context.Context) error {
+func (c *Channel) openProfile() {
 	key, ok := c.Keys[0]
 	if c.Info.SealedProfile == "" || !ok {
-		return nil
+		return
 	}
-	e, err := c.event(ctx, c.Info.ProfileEvent)
+	nonce, err := base64.RawURLEncoding.DecodeString(c.Info.ProfileNonce)
+	if err == nil && len(nonce) != channel.NonceBytes {
+		err = errors.New("the node tells no nonce of the sealed profile")
+	}
+	if err == nil {
+		c.Profile, err = key.OpenProfile(c.ID, c.Info.ProfileActor, channel.Nonce(nonce), c.Info.SealedProfile)
+	}
 	if err != nil {
-		return err
-	}
-	op, err := c.decode(e)
-	if err != nil {
-		return err
-	}
-	if c.Profile, err = key.OpenProfile(c.ID, op.Actor, op.Nonce, c.Info.SealedProfile); err != nil {
 		c.Faults = append(c.Faults, err)
 	}
-	return nil
 }
 
 // event reads one event.

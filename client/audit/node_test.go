@@ -256,8 +256,13 @@ func (l *ledger) show(r *http.Request, id channel.ID) (any, error) {
 	p, _, err := channel.ReadParticipant(l.state, id, caller(r))
 	due := must(channel.RekeyDue(l.state, &c, h, l.now))
 	info := client.Channel{
-		ID: id, Owner: c.Owner, Access: c.Access, Profile: c.Profile, Hidden: c.Hidden, Name: c.Name, SealedProfile: c.SealedProfile, ProfileEvent: c.ProfileEvent,
+		ID: id, Owner: c.Owner, Access: c.Access, Profile: c.Profile, Hidden: c.Hidden, Name: c.Name, SealedProfile: c.SealedProfile,
 		Roles: c.Roles, Tags: c.Tags, History: c.History, Epoch: h.Epoch, LastEvent: h.Event, LastSeq: h.Seq, Head: h.Hash, RekeyDue: due, Rights: c.Effective(&p, l.now),
+	}
+	if c.Hidden {
+		op := must(channel.Decode(l.network, l.entries[c.ProfileEvent]))
+		info.ProfileActor, info.ProfileNonce = op.Actor, base64.RawURLEncoding.EncodeToString(op.Nonce[:])
+		info.ProfileWraps = l.wraps(id, 0, caller(r))
 	}
 	if epochs := must(channel.Epochs(l.state, id, h.Epoch, 1)); len(epochs) > 0 && h.Epoch > 0 {
 		info.PublicKey = base64.RawURLEncoding.EncodeToString(epochs[0].PublicKey[:])

@@ -148,9 +148,10 @@ func (c *Channel) Follow(ctx context.Context, after *uint64, handle func(client.
 
 // Events visits all events from 0 on, and holds what needs no trust in the node: that the numbers have no gap, that the heads
 // follow from one another, and that what the signers have seen is what the node shows. The last event that a signature
-// names is returned: up to it nothing was left out, added or moved.
+// names is returned: up to it nothing was left out, added or moved. Where history does not let this reader see everything
+// there are gaps, and each part is held by itself.
 func (c *Channel) Events(ctx context.Context, each func(client.ChannelEvent, *channel.Operation) error) (covered uint64, err error) {
-	heads := []tangle.Hash{}
+	heads := map[uint64]tangle.Hash{}
 	err = client.All(ctx, client.Page{}, func(ctx context.Context, p client.Page) (l client.List[client.ChannelEvent], err error) {
 		err = c.ask(ctx, func(node *client.Client) (err error) {
 			l, err = node.ChannelEvents(ctx, c.ID, client.EventFilter{}, p)
@@ -163,10 +164,10 @@ func (c *Channel) Events(ctx context.Context, each func(client.ChannelEvent, *ch
 			op, err = nil, nil
 		}
 		if err == nil {
-			heads, err = c.link(heads, e)
+			err = c.link(heads, e)
 		}
 		if err == nil && op != nil && op.Op != channel.Create {
-			if op.After.Event >= uint64(len(heads)) || heads[op.After.Event] != op.After.Head {
+			if head, shown := heads[op.After.Event]; op.After.Event >= e.Event || shown && head != op.After.Head {
 				err = fmt.Errorf("broken_chain: the signer of event %d has seen another event %d", e.Event, op.After.Event)
 			}
 			covered = max(covered, op.After.Event)
@@ -179,24 +180,34 @@ func (c *Channel) Events(ctx context.Context, each func(client.ChannelEvent, *ch
 	return covered, err
 }
 
-// link computes the head of an event from the one before it.
-func (c *Channel) link(heads []tangle.Hash, e client.ChannelEvent) ([]tangle.Hash, error) {
-	if e.Event != uint64(len(heads)) {
-		return heads, fmt.Errorf("broken_chain: event %d follows event %d", e.Event, len(heads)-1)
-	}
-	head := channel.FirstHead(c.ID)
+// link computes the head of an event from the one before it, and adds it.
+func (c *Channel) link(heads map[uint64]tangle.Hash, e client.ChannelEvent) error {
+	want := channel.FirstHead(c.ID)
+	before, linked := heads[e.Event-1]
 	if e.Event > 0 {
 		at := did.Place{Position: e.Place.Position, Index: e.Place.Index, Entry: e.EntryHash, Time: tangle.TimeOf(e.Time)}
 		seq := e.Seq
 		if e.Op != channel.Write {
 			seq = 0
 		}
-		head = channel.NextHead(heads[e.Event-1], e.Event, seq, at)
+		want = channel.NextHead(before, e.Event, seq, at)
 	}
-	if head != e.Head {
-		return heads, fmt.Errorf("broken_chain: the head of event %d does not follow from event %d", e.Event, e.Event-1)
+	_, twice := heads[e.Event]
+	switch {
+	case twice:
+		return fmt.Errorf("broken_chain: event %d stands there twice", e.Event)
+	case e.Event > 0 && !linked && c.seesAll():
+		return fmt.Errorf("broken_chain: event %d is not there", e.Event-1)
+	case (e.Event == 0 || linked) && want != e.Head:
+		return fmt.Errorf("broken_chain: the head of event %d does not follow from the event before it", e.Event)
 	}
-	return append(heads, head), nil
+	heads[e.Event] = e.Head
+	return nil
+}
+
+// seesAll says whether this reader is served every event.
+func (c *Channel) seesAll() bool {
+	return c.Info.Access == channel.Public || c.Info.History == channel.Full || c.may(channel.Audit)
 }
 
 // Erasure reads the erasure receipt of a record.
@@ -223,10 +234,10 @@ func (c *Channel) Validate(ctx context.Context, claims []client.Claim) (list []c
 	return list, nil
 }
 
-// Export writes the evidence bundle of a range of events; to 0 is the newest.
-func (c *Channel) Export(ctx context.Context, from, to uint64, w io.Writer) (n int64, err error) {
+// Export writes the evidence bundle of all events up to one; 0 is the newest.
+func (c *Channel) Export(ctx context.Context, to uint64, w io.Writer) (n int64, err error) {
 	err = c.ask(ctx, func(node *client.Client) (err error) {
-		n, err = node.ExportChannel(ctx, c.ID, from, to, w)
+		n, err = node.ExportChannel(ctx, c.ID, to, w)
 		return err
 	})
 	return n, err

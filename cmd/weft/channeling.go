@@ -159,7 +159,7 @@ func (r *channeling) find(ctx context.Context, name string) (channel.ID, error) 
 
 // findHidden looks into the sealed names of channels that this identity takes part in.
 func (r *channeling) findHidden(ctx context.Context, name string, found map[channel.ID]string) error {
-	return r.each(ctx, client.ChannelFilter{Participant: r.session.Identity.DID, Owner: r.owner, Hidden: true, Archived: true}, func(c client.Channel) error {
+	return r.each(ctx, client.ChannelFilter{Participant: r.session.Identity.DID, Owner: r.owner, Archived: true}, func(c client.Channel) error {
 		if !c.Hidden {
 			return nil
 		}

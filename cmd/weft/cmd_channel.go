@@ -291,7 +291,6 @@ func newChannelListCommand(s *shell) *cobra.Command {
 	fs.StringVar(&f.Status, "status", "", "only with this status")
 	fs.StringVar(&topic, "topic", "", "TYPE or TYPE=SOURCE")
 	fs.BoolVar(&f.Archived, "archived", false, "also archived ones")
-	fs.BoolVar(&f.Hidden, "hidden", false, "also hidden ones")
 	return c
 }
 

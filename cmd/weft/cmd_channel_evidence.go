@@ -25,7 +25,7 @@ const (
 
 func newChannelExportCommand(s *shell) *cobra.Command {
 	r := &channeling{acting: acting{shell: s}}
-	from, to := uint64(0), uint64(0)
+	to := uint64(0)
 	open, openAll := []string{}, false
 	c := &cobra.Command{
 		Use:   "export NAME FILE --keys FILE",
@@ -50,19 +50,18 @@ and no key.`,
 			if err := r.enter(c.Context(), args[0]); err != nil {
 				return err
 			}
-			return r.failed(r.export(c.Context(), args[1], from, to, seqs, openAll))
+			return r.failed(r.export(c.Context(), args[1], to, seqs, openAll))
 		},
 	}
 	r.addReading(c)
 	f := c.Flags()
-	f.Uint64Var(&from, "from", 0, "first event; a bundle from 0 on is checked from the channel's beginning")
 	f.Uint64Var(&to, "to", 0, "last event; default: the newest")
 	f.StringArrayVar(&open, "open", nil, "put this record into the bundle in clear; may be repeated")
 	f.BoolVar(&openAll, "open-all", false, "put in all records that open here")
 	return c
 }
 
-func (r *channeling) export(ctx context.Context, path string, from, to uint64, open map[uint64]bool, all bool) error {
+func (r *channeling) export(ctx context.Context, path string, to uint64, open map[uint64]bool, all bool) error {
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("%s is there already", path)
 	}
@@ -72,7 +71,7 @@ func (r *channeling) export(ctx context.Context, path string, from, to uint64, o
 	}
 	defer os.Remove(path + ".part")
 	defer file.Close()
-	size, err := r.channel.Export(ctx, from, to, file)
+	size, err := r.channel.Export(ctx, to, file)
 	if err != nil {
 		return err
 	}

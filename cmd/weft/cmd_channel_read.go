@@ -340,7 +340,7 @@ func (r *channeling) restore(ctx context.Context, folder string) error {
 		return err
 	}
 	faults, channels := 0, 0
-	err := r.each(ctx, client.ChannelFilter{Participant: r.session.Identity.DID, Archived: true, Hidden: true}, func(c client.Channel) error {
+	err := r.each(ctx, client.ChannelFilter{Participant: r.session.Identity.DID, Archived: true}, func(c client.Channel) error {
 		channels++
 		n, err := r.restoreChannel(ctx, c.ID, filepath.Join(folder, c.ID.String()))
 		faults += n
