@@ -20,6 +20,7 @@ import (
 	"weft/config"
 	"weft/config/genesis"
 	"weft/plugins/identity"
+	"weft/plugins/streams"
 	"weft/tangle"
 )
 
@@ -153,7 +154,7 @@ func (m *maker) chooseKeys() error {
 	g := &genesis.Genesis{
 		Version: genesis.Version, Network: m.options.Network, Time: tangle.TimeOf(time.Now()),
 		Limits: tangle.DefaultLimits(), Consensus: genesis.DefaultConsensus(),
-		Plugins: []genesis.Plugin{{Name: identity.Name, Config: json.RawMessage(identityLimits)}},
+		Plugins: []genesis.Plugin{{Name: identity.Name, Config: json.RawMessage(identityLimits)}, {Name: streams.Name}},
 	}
 	for i := range m.options.Nodes {
 		key, err := config.NewKey()

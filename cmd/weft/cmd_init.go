@@ -14,6 +14,7 @@ import (
 	"weft/config"
 	"weft/config/genesis"
 	"weft/plugins/identity"
+	"weft/plugins/streams"
 	"weft/tangle"
 )
 
@@ -219,7 +220,7 @@ the file is the network's ID: everybody compares it before running.`,
 	g.out = "genesis.json"
 	c.Flags().StringVar(&g.network, "network", "", "the network's name: a-z, 0-9 and -")
 	c.Flags().StringVar(&g.out, "out", g.out, "file to write")
-	c.Flags().StringArrayVar(&g.plugins, "plugin", []string{identity.Name}, "a ledger plugin that every node runs, as name or name={JSON}; in order; may be repeated")
+	c.Flags().StringArrayVar(&g.plugins, "plugin", []string{identity.Name, streams.Name}, "a ledger plugin that every node runs, as name or name={JSON}; in order; may be repeated")
 	return c
 }
 

@@ -11,11 +11,13 @@ import (
 	"weft/plugins"
 	"weft/plugins/identity"
 	"weft/plugins/metrics"
+	"weft/plugins/streams"
 )
 
 func main() {
 	makers := []plugins.Maker{
 		identity.Maker(),
+		streams.Maker(),
 		metrics.Maker(),
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, makers))
