@@ -6,6 +6,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -18,17 +19,7 @@ import (
 )
 
 // salts are bytes that anybody can guess, the same at each run.
-func salts() io.Reader { return &counting{} }
-
-type counting struct{ n byte }
-
-func (c *counting) Read(b []byte) (int, error) {
-	for i := range b {
-		c.n++
-		b[i] = c.n
-	}
-	return len(b), nil
-}
+func salts() io.Reader { return rand.NewChaCha8([32]byte{}) }
 
 // disclosureOf is the text of a disclosure of any items, and its digest.
 func disclosureOf(t testing.TB, items ...any) (text, digest string) {
