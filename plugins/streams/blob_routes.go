@@ -68,7 +68,7 @@ func (s *streams) declareBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return rest.Answer(w, http.StatusOK, viewBlob(body.Root, u))
+	return answer(w, http.StatusOK, viewBlob(body.Root, u))
 }
 
 // notErased refuses a blob whose record has been erased.

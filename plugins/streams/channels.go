@@ -135,7 +135,7 @@ func (s *streams) showChannel(w http.ResponseWriter, r *http.Request) error {
 	v.KeyMissing = x.part != nil && channel.KeyMissing(s.state(), &c, x.head, x.part, x.now)
 	w.Header().Set("ETag", strconv.Quote(strconv.FormatUint(x.head.Event, 10)))
 	w.Header().Set("Cache-Control", "no-cache")
-	return rest.Answer(w, http.StatusOK, v)
+	return answer(w, http.StatusOK, v)
 }
 
 func lockOf(h channel.Head, now tangle.Time) channel.LockMode {
@@ -232,7 +232,7 @@ func (s *streams) listChannels(w http.ResponseWriter, r *http.Request) error {
 	if err := s.collectChannels(&p, f, from, plugins.CallerOf(r.Context()).DID); err != nil {
 		return err
 	}
-	return rest.Answer(w, http.StatusOK, listOf(&p, now))
+	return answer(w, http.StatusOK, listOf(&p, now))
 }
 
 // next is the id after one.

@@ -72,7 +72,7 @@ func (s *streams) draft(w http.ResponseWriter, r *http.Request) error {
 	if epochs, err := channel.Epochs(s.state(), x.ID, x.head.Epoch, 1); err == nil && len(epochs) == 1 && x.head.Epoch > 0 {
 		a.PublicKey = encode(epochs[0].PublicKey[:])
 	}
-	return rest.Answer(w, http.StatusOK, a)
+	return answer(w, http.StatusOK, a)
 }
 
 // build fills in what every operation says.

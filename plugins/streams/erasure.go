@@ -12,7 +12,6 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
-	"weft/plugins/rest"
 	"weft/plugins/streams/channel"
 	"weft/tangle"
 )
@@ -193,7 +192,7 @@ func (s *streams) showErasure(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return rest.Answer(w, http.StatusOK, v)
+	return answer(w, http.StatusOK, v)
 }
 
 // collectStatements asks those members that have not said yet that the payload is gone. What they say is kept.

@@ -91,7 +91,7 @@ func (s *streams) answerEvents(w http.ResponseWriter, id channel.ID, p *page[cha
 		}
 		views.items = append(views.items, v)
 	}
-	return rest.Answer(w, http.StatusOK, listOf(&views, now))
+	return answer(w, http.StatusOK, listOf(&views, now))
 }
 
 // recordFilter says which records a list is about.
@@ -303,5 +303,5 @@ func (s *streams) showRecord(w http.ResponseWriter, r *http.Request) error {
 	if e.Blob != nil && e.ErasedBy == 0 {
 		v.HeldBy = s.holders(r.Context(), x.ID, e.Blob.Root)
 	}
-	return rest.Answer(w, http.StatusOK, v)
+	return answer(w, http.StatusOK, v)
 }

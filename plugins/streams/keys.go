@@ -72,7 +72,7 @@ func (s *streams) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err := s.collectKeys(&p, x, uint32(from)); err != nil {
 		return err
 	}
-	return rest.Answer(w, http.StatusOK, listOf(&p, now))
+	return answer(w, http.StatusOK, listOf(&p, now))
 }
 
 func (s *streams) collectKeys(p *page[epochView], x *reader, from uint32) error {

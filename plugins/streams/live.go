@@ -2,7 +2,6 @@ package streams
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -381,7 +380,7 @@ func (s *streams) render(id channel.ID, e channel.Event) ([]byte, error) {
 		return nil, err
 	}
 	v.SupersededBy = nil
-	b, err := json.Marshal(v)
+	b, err := marshal(v)
 	if err == nil {
 		s.rendered.keep(k, b)
 	}

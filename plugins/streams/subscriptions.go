@@ -67,12 +67,12 @@ func (s *streams) listSubscriptions(w http.ResponseWriter, r *http.Request) erro
 		if x.part != nil && (state == "" || x.part.State == state) {
 			p.add(s.viewSubscription(x, *x.part), "")
 		}
-		return rest.Answer(w, http.StatusOK, listOf(&p, now))
+		return answer(w, http.StatusOK, listOf(&p, now))
 	}
 	if err := s.collectSubscriptions(&p, x, state); err != nil {
 		return err
 	}
-	return rest.Answer(w, http.StatusOK, listOf(&p, now))
+	return answer(w, http.StatusOK, listOf(&p, now))
 }
 
 func (s *streams) collectSubscriptions(p *page[subscriptionView], x *reader, state channel.State) error {
@@ -119,5 +119,5 @@ func (s *streams) showSubscription(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return rest.Answer(w, http.StatusOK, s.viewSubscription(x, p))
+	return answer(w, http.StatusOK, s.viewSubscription(x, p))
 }

@@ -50,7 +50,7 @@ func (s *streams) validate(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return rest.Answer(w, http.StatusOK, verdicts)
+	return answer(w, http.StatusOK, verdicts)
 }
 
 func (s *streams) judgeClaim(x *reader, c claim) (verdict, error) {

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -173,4 +174,22 @@ func (s *streams) addRecord(v *eventView, id channel.ID, e channel.Event) error 
 	s.damaged(err)
 	v.Erased = &erasedView{t.Event, t.By, t.Reason, t.Time.String()}
 	return err
+}
+
+// marshal is JSON that keeps the bytes of operations: they are what was signed.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// answer writes JSON.
+func answer(w http.ResponseWriter, status int, v any) error {
+	body, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	return rest.AnswerBytes(w, status, rest.TypeJSON, body)
 }
