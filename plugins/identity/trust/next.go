@@ -276,6 +276,15 @@ func isAbove(v plugins.View, f *Federation, g *Grant, actor string, t tangle.Tim
 	return false, errDepth
 }
 
+// keyOf finds the first key with which a root speaks; -1 if it does not.
+func keyOf(v plugins.View, root string, keys []string, t tangle.Time) (int, error) {
+	held, err := did.Held(v, root, did.CapabilityInvocation, keys, t)
+	if err != nil || len(held) == 0 {
+		return -1, err
+	}
+	return slices.Index(keys, held[0]), nil
+}
+
 // vote wants the threshold of roots that have a voice, without the one concerned, the actor among them. One key counts for
 // one root; roots take keys in ascending order.
 func (f *Federation) vote(v plugins.View, e *did.Envelope, actor, concerned string, t tangle.Time) error {
@@ -288,12 +297,12 @@ func (f *Federation) vote(v plugins.View, e *did.Envelope, actor, concerned stri
 		if count >= f.Threshold && actorCounts {
 			return nil
 		}
-		held, err := did.Held(v, r.DID, did.CapabilityInvocation, free, t)
+		i, err := keyOf(v, r.DID, free, t)
 		if err != nil {
 			return err
 		}
-		if len(held) > 0 {
-			free = slices.DeleteFunc(free, func(key string) bool { return key == held[0] })
+		if i >= 0 {
+			free = slices.Delete(free, i, i+1)
 			count++
 			actorCounts = actorCounts || r.DID == actor
 		}
