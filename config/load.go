@@ -105,9 +105,9 @@ func (l *loader) env(environ []string) {
 	}
 }
 
-// forCommands are the variables that package main reads.
+// forCommands are the variables that package main and tests read.
 func forCommands(name string) bool {
-	return slices.Contains([]string{"WEFT_API", "WEFT_DIR", "WEFT_TOKEN_FILE", "WEFT_PASSPHRASE_FILE"}, name)
+	return slices.Contains([]string{"WEFT_API", "WEFT_DIR", "WEFT_TOKEN_FILE", "WEFT_PASSPHRASE_FILE", "WEFT_VECTORS"}, name)
 }
 
 // fromCluster are the variables that Kubernetes and Docker links put beside a service called weft.

@@ -39,7 +39,7 @@ func TestDefaultsAreValid(t *testing.T) {
 func TestLaterSourcesWin(t *testing.T) {
 	n, err := Parse(Sources{
 		File: []byte(`{"listen":["0.0.0.0:1"],"api":{"listen":"127.0.0.1:1","limits":{"readsPerSecond":0}},"log":{"level":"warn"},"plugins":{"a":{"x":1,"y":2}}}`),
-		Env:  []string{"HOME=/", "WEFT_API_LISTEN=127.0.0.1:2", "WEFT_LISTEN=0.0.0.0:2, /ip4/0.0.0.0/udp/2/quic-v1", "WEFT_MEMORY_MEBIBYTES=64", "WEFT_TUNING_MIN_ROUND=7ms", "WEFT_SERVICE_HOST=10.0.0.1"},
+		Env:  []string{"HOME=/", "WEFT_API_LISTEN=127.0.0.1:2", "WEFT_LISTEN=0.0.0.0:2, /ip4/0.0.0.0/udp/2/quic-v1", "WEFT_MEMORY_MEBIBYTES=64", "WEFT_TUNING_MIN_ROUND=7ms", "WEFT_SERVICE_HOST=10.0.0.1", "WEFT_VECTORS=/vectors"},
 		Set:  map[string]string{"api.listen": "127.0.0.1:3", "plugins.a": `{"y":3}`, "mdns": "true"},
 	})
 	if err != nil {
