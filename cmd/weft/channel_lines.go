@@ -115,19 +115,27 @@ func readLines(ctx context.Context, input io.Reader, out chan<- inputLine) {
 		}
 	}
 	lines := bufio.NewScanner(input)
-	lines.Buffer(make([]byte, 0, 64<<10), channel.MaxInlinePayload+2)
+	lines.Buffer(make([]byte, 0, 4<<10), channel.MaxInlinePayload+2)
 	at := 0
 	for lines.Scan() {
-		at++
-		if text := bytes.TrimSuffix(lines.Bytes(), []byte("\r")); !give(inputLine{at: at, text: bytes.Clone(text)}) {
+		text := bytes.TrimSuffix(lines.Bytes(), []byte("\r"))
+		if len(text) > channel.MaxInlinePayload {
+			give(inputLine{at: at, err: errLongLine(at + 1), end: true})
+			return
+		}
+		if at++; !give(inputLine{at: at, text: bytes.Clone(text)}) {
 			return
 		}
 	}
 	err := lines.Err()
 	if errors.Is(err, bufio.ErrTooLong) {
-		err = fmt.Errorf("line %d is longer than %d bytes, which is the most a record holds", at+1, channel.MaxInlinePayload)
+		err = errLongLine(at + 1)
 	}
 	give(inputLine{at: at, err: err, end: true})
+}
+
+func errLongLine(at int) error {
+	return fmt.Errorf("line %d is longer than %d bytes, which is the most a record holds", at, channel.MaxInlinePayload)
 }
 
 // write is the loop of the run. The results of the oldest batch are taken first, so that what is done is one number.
@@ -274,10 +282,16 @@ func (w *lineWriter) record(line []byte) audit.Record {
 	return r
 }
 
-// send is one request, or several if the batch is too large for one.
+// send hands a batch over, and has another goroutine ask what becomes of it: the node takes one batch after the other, so
+// that records stand in the order of the lines, while many wait until they are final. To ask, the same is sent again.
 func (w *lineWriter) send(ctx context.Context, b *lineBatch) {
 	w.requests++
 	entries := b.open()
+	list, err := w.session.SendAll(ctx, w.channel.ID, entries, 0)
+	if err != nil || w.wait == 0 {
+		b.results <- lineResults{list, err}
+		return
+	}
 	go func() {
 		list, err := w.session.SendAll(ctx, w.channel.ID, entries, w.wait)
 		b.results <- lineResults{list, err}

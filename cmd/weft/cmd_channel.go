@@ -359,7 +359,13 @@ func (r *channeling) showChannel() error {
 		{"last record", clock(c.LastRecordAt)}, {"my rights", c.Rights.String()},
 	}
 	if c.Access == channel.Private {
-		rows = append(rows, []string{"epoch", fmt.Sprintf("%d; %d of %d keys open here", c.Epoch, len(r.channel.Keys), len(r.channel.Epochs))})
+		opened := 0
+		for _, e := range r.channel.Epochs {
+			if _, ok := r.channel.Keys[e.Number]; ok {
+				opened++
+			}
+		}
+		rows = append(rows, []string{"epoch", fmt.Sprintf("%d; %d of %d keys open here", c.Epoch, opened, len(r.channel.Epochs))})
 	}
 	if c.RekeyDue {
 		rows = append(rows, []string{"rekey due", "somebody without the right to read holds the present key: weft channel rekey"})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,10 +18,11 @@ import (
 	"weft/plugins/streams/channel"
 )
 
-// MaxGenesisFile bounds what is read as a genesis file, and maxOpenedBytes what is put into a bundle in clear.
+// MaxGenesisFile bounds what is read as a genesis file, MaxOpenedPayload one record that is put into a bundle in clear: it is
+// one line there.
 const (
-	MaxGenesisFile = 16 << 20
-	maxOpenedBytes = 256 << 20
+	MaxGenesisFile   = 16 << 20
+	MaxOpenedPayload = 480 << 10
 )
 
 func newChannelExportCommand(s *shell) *cobra.Command {
@@ -119,7 +121,6 @@ func (r *channeling) addOpened(ctx context.Context, bundle io.ReaderAt, size int
 
 func (r *channeling) writeOpened(ctx context.Context, w io.Writer, open map[uint64]bool, all bool) error {
 	var fault error
-	budget := maxOpenedBytes
 	err := channel.WriteOpened(w, func(yield func(uint64, channel.Content) bool) {
 		fault = r.channel.Records(ctx, client.RecordFilter{}, client.Page{Order: "asc"}, func(e audit.Entry) error {
 			if !all && !open[e.Seq] {
@@ -131,9 +132,6 @@ func (r *channeling) writeOpened(ctx context.Context, w io.Writer, open map[uint
 			}
 			if err != nil {
 				return err
-			}
-			if budget -= len(content.Payload); budget < 0 {
-				return fmt.Errorf("the opened records have more than %d bytes: open fewer", maxOpenedBytes)
 			}
 			delete(open, e.Seq)
 			if !yield(e.Seq, content) {
@@ -158,24 +156,13 @@ func (r *channeling) content(ctx context.Context, e audit.Entry) (channel.Conten
 		return *e.Content, nil
 	case e.Code != "detached":
 		return channel.Content{}, fmt.Errorf("record %d has no content here: %s", e.Seq, e.Code)
-	case e.Signed.Record.Body.Blob.Size > maxOpenedBytes:
-		return channel.Content{}, fmt.Errorf("record %d is too large to be put into a bundle", e.Seq)
+	case e.Signed.Record.Body.Blob.Size > MaxOpenedPayload:
+		return channel.Content{}, fmt.Errorf("record %d is too large to be put into a bundle in clear, at most %d bytes: hand the file over beside it", e.Seq, MaxOpenedPayload)
 	}
-	payload := &limitedBuffer{}
-	c, err := r.channel.OpenBlob(ctx, e, payload)
-	c.Payload = payload.bytes
+	var payload bytes.Buffer
+	c, err := r.channel.OpenBlob(ctx, e, &payload)
+	c.Payload = payload.Bytes()
 	return c, err
-}
-
-// limitedBuffer is memory with a bound.
-type limitedBuffer struct{ bytes []byte }
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if len(b.bytes)+len(p) > maxOpenedBytes {
-		return 0, fmt.Errorf("more than %d bytes", maxOpenedBytes)
-	}
-	b.bytes = append(b.bytes, p...)
-	return len(p), nil
 }
 
 func newChannelVerifyCommand(s *shell) *cobra.Command {

@@ -102,7 +102,7 @@ func (r *channeling) showRequests(ctx context.Context) error {
 		if p.Asked != nil {
 			asks = strings.TrimSpace(p.Asked.Rights.String() + " " + strings.Join(p.Asked.Roles, " "))
 		}
-		rows = append(rows, []string{p.DID, asks, clock(p.Time), printable([]byte(note))})
+		rows = append(rows, []string{p.DID, asks, clock(p.Time), plain(note)})
 	}
 	r.table(rows)
 	return err

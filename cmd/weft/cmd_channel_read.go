@@ -152,15 +152,17 @@ func (r *channeling) showRecord(e audit.Entry) error {
 	if r.json {
 		return r.printJSON(l)
 	}
-	text := "(" + l.Code + ")"
-	if e.Fault != nil {
-		text = "(" + e.Fault.Error() + ")"
-	}
-	if e.Content != nil {
+	text := ""
+	switch {
+	case e.Content != nil:
 		text = printable(e.Content.Payload)
+	case e.Fault != nil:
+		text = "(" + e.Fault.Error() + ")"
+	case l.Code != "no_body":
+		text = "(" + l.Code + ")"
 	}
 	if l.Public != nil {
-		text += "  " + plain(l.Public)
+		text = strings.TrimSpace(text + "  " + plain(l.Public))
 	}
 	mark := ""
 	for _, s := range l.Superseded {

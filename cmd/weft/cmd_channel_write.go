@@ -50,7 +50,8 @@ larger, or is to be erasable (--detached), is uploaded in encrypted chunks besid
 ledger. In a public channel nothing is sealed: lines and small texts become the public part.
 
 --lines takes an endless input in bounded memory: lines travel in batches, or as soon as
-the input pauses. With --resume FILE nothing is lost or written twice when the run is cut
+the input pauses, and become records in their order but for those that are sealed anew
+because an epoch has ended meanwhile. With --resume FILE nothing is lost or written twice when the run is cut
 off: the file keeps what is under way, and the next run with it goes on behind the last
 line that counts. It skips the lines that are done; with --tail the input is one that goes
 on where it was, as that of 'tail -n 0 -F' does.
@@ -73,7 +74,7 @@ Exit code 0: all records are final. 1: some were refused. 3: the node is away.`,
 	f.Uint64Var(&r.terms.Supersedes, "supersedes", 0, "number of the record that this one corrects; both stay")
 	f.BoolVar(&r.detached, "detached", false, "beside the ledger even if it is small: then it can be erased")
 	f.BoolVar(&r.lines, "lines", false, "every line is a record; empty lines are skipped")
-	f.IntVar(&r.inFlight, "in-flight", 4, "with --lines: batches at the same time, at most 16")
+	f.IntVar(&r.inFlight, "in-flight", 8, "with --lines: batches at the same time, at most 16")
 	f.StringVar(&r.resume, "resume", "", "file that keeps what is under way, mode 0600: a run that was cut off goes on with it")
 	f.BoolVar(&r.tailing, "tail", false, "with --lines and --resume: the input goes on where it was cut off, so skip nothing")
 	return c

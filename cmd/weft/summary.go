@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"weft/plugins/identity/did"
@@ -224,7 +225,11 @@ func (w *words) channel() {
 	w.said["created"], w.said["after"] = true, true
 	switch channel.Op(w.text("op")) {
 	case channel.Create:
-		w.add("CREATE a %s channel %q, as %s", w.take("access"), w.take("name"), actor)
+		name := strconv.Quote(w.take("name"))
+		if w.body["hidden"] == true {
+			name = "whose name is sealed"
+		}
+		w.add("CREATE a %s channel %s, as %s", w.take("access"), name, actor)
 	case channel.Authorize:
 		w.add("AUTHORIZE in a channel, as %s", actor)
 	case channel.Revoke:
@@ -235,6 +240,10 @@ func (w *words) channel() {
 		w.participants()
 	case channel.Write:
 		w.add("WRITE a record, as %s", actor)
+		if w.body["body"] != nil {
+			w.said["body"] = true
+			w.line("content", fmt.Sprintf("sealed, %d characters", len(plain(w.body["body"]))))
+		}
 	case channel.Lock:
 		w.add("LOCK a channel: %s, as %s%s", w.take("lock"), actor, w.forever())
 	case channel.Erase:

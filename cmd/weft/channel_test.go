@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"weft/client"
+	"weft/plugins/identity/keyfile"
+	"weft/plugins/streams/channel"
+	"weft/tangle"
+)
+
+// TestChannelOperationsOfTheCommandLineDecode holds what the verbs write offline against the rules of the ledger.
+func TestChannelOperationsOfTheCommandLineDecode(t *testing.T) {
+	x := &shop{t: t, dir: t.TempDir()}
+	x.create("keys", "did")
+	network, err := tangle.ParseID(testNetwork)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, someone := strings.Repeat("1", 64), "did:key:z6Mkon3Necd6NkkyfoGoHxid2znGc59LU3K7mubaRcFbLfLX"
+	for name, args := range map[string][]string{
+		"create":    {"create", "n", "--description", "d", "--audit", "--topic", "a=b", "--tag", "t", "--role", "r=read,write:t", "--grace", "10", "--history", "fromJoin"},
+		"public":    {"create", "n", "--public", "--grant", someone + "=write"},
+		"hidden":    {"create", "n", "--hidden", "--description", "d", "--topic", "a=b"},
+		"request":   {"request", id, "--right", "write", "--right", "read"},
+		"reject":    {"reject", id, someone, "--reason", "no"},
+		"leave":     {"leave", id},
+		"lock":      {"lock", id, "--until", "2030-01-01T00:00:00Z"},
+		"unlock":    {"lock", id, "--none"},
+		"erase":     {"erase", id, "7"},
+		"configure": {"configure", id, "--custody", "self", "--retention-days", "30", "--tag", "u", "--to-owner", someone},
+	} {
+		x.weft(append(append([]string{"channel"}, args...), "--keys", x.path("keys"), "--network", testNetwork, "--out", x.path(name), "--yes")...)
+		raw, err := os.ReadFile(x.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		op, err := channel.Decode(network, raw)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, raw)
+			continue
+		}
+		if op.Op != channel.Create && (op.Channel.String() != id || op.After.Head != channel.FirstHead(op.Channel)) {
+			t.Errorf("%s: channel %s after %+v", name, op.Channel, op.After)
+		}
+		if words := summary(op.Envelope.Body); len(words) < 4 || strings.Contains(words[0], "UNKNOWN") {
+			t.Errorf("%s: %q", name, words)
+		}
+	}
+}
+
+// lineNode is a node that takes lines of a write-only author, as scripted.
+type lineNode struct {
+	t       *testing.T
+	mu      sync.Mutex // guards all below
+	id      channel.ID
+	epoch   uint32
+	keys    map[uint32]channel.Key
+	taken   map[string]uint64 // seq by opHash
+	texts   map[uint64]string
+	last    uint64
+	posts   int
+	die     int                      // the post after which it is away; 0: none
+	refuse  func(text string) string // a code
+	largest int
+}
+
+func newLineNode(t *testing.T) (*lineNode, string) {
+	n := &lineNode{t: t, id: channel.ID{1}, keys: map[uint32]channel.Key{}, taken: map[string]uint64{}, texts: map[uint64]string{}}
+	n.rekey()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/channels/{id}", func(w http.ResponseWriter, r *http.Request) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		public, _ := n.keys[n.epoch].PublicKey(n.id, n.epoch)
+		json.NewEncoder(w).Encode(client.Channel{
+			ID: n.id, Access: channel.Private, Epoch: n.epoch, PublicKey: base64.RawURLEncoding.EncodeToString(public[:]), Rights: channel.Order,
+			Head: channel.FirstHead(n.id),
+		})
+	})
+	mux.HandleFunc("GET /api/v1/channels/{id}/keys", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"items":[]}`) })
+	mux.HandleFunc("POST /api/v1/channels/{id}/operations", n.post)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return n, server.URL
+}
+
+func (n *lineNode) rekey() {
+	n.epoch++
+	n.keys[n.epoch] = channel.Key{byte(n.epoch)}
+}
+
+func (n *lineNode) post(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	raw, _ := io.ReadAll(r.Body)
+	n.largest = max(n.largest, len(raw))
+	if n.posts++; n.die > 0 && n.posts > n.die {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusForbidden) // a client does not send that again
+		io.WriteString(w, `{"code":"forbidden"}`)
+		return
+	}
+	var batch struct {
+		Operations []json.RawMessage `json:"operations"`
+	}
+	if err := json.Unmarshal(raw, &batch); err != nil {
+		n.t.Error(err)
+	}
+	results := []any{}
+	for _, one := range batch.Operations {
+		results = append(results, n.order(one, r.URL.Query().Get("wait") == "final"))
+	}
+	json.NewEncoder(w).Encode(map[string]any{"results": results})
+}
+
+func (n *lineNode) order(raw []byte, final bool) any {
+	network, _ := tangle.ParseID(testNetwork)
+	op, err := channel.Decode(network, raw)
+	if err != nil {
+		n.t.Error(err)
+		return nil
+	}
+	problem := func(code string) any {
+		return map[string]any{"problem": map[string]any{"type": "urn:weft:problem:" + code, "code": code}}
+	}
+	seq, known := n.taken[op.Envelope.Hash]
+	if !known {
+		if op.Record.Epoch != n.epoch {
+			return problem("epoch_closed")
+		}
+		content, err := channel.Open(n.keys[n.epoch], op)
+		if err != nil {
+			n.t.Error(err)
+		}
+		if n.refuse != nil {
+			if code := n.refuse(string(content.Payload)); code != "" {
+				return problem(code)
+			}
+		}
+		n.last++
+		seq = n.last
+		n.taken[op.Envelope.Hash], n.texts[seq] = seq, string(content.Payload)
+	}
+	status := "pending"
+	if final {
+		status = "final"
+	}
+	return map[string]any{"status": status, "opHash": op.Envelope.Hash, "result": map[string]any{"channel": n.id, "event": seq, "seq": seq}}
+}
+
+// inOrder are the texts of all records.
+func (n *lineNode) inOrder() (list []string) {
+	for _, seq := range slices.Sorted(maps.Keys(n.texts)) {
+		list = append(list, n.texts[seq])
+	}
+	return list
+}
+
+func numbered(from, to int) (lines []string) {
+	for i := from; i <= to; i++ {
+		lines = append(lines, "line "+strconv.Itoa(i))
+	}
+	return lines
+}
+
+// writeLines runs channel write --lines.
+func (n *lineNode) writeLines(t *testing.T, url, dir string, input io.Reader, args ...string) (code int, out string) {
+	t.Helper()
+	keys := filepath.Join(dir, "keys")
+	if _, err := os.Stat(keys); err != nil {
+		f, err := keyfile.New("", keyfile.Protection{Unencrypted: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := f.Add(keyfile.Document, "", keyfile.Ed25519)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.DID = "did:key:" + k.Public
+		if err := f.Name(k.Public, "#"+k.Public); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Create(keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var o, e bytes.Buffer
+	code = run(append([]string{"channel", "write", n.id.String(), "--lines", "--keys", keys, "--network", testNetwork, "--api", url}, args...), input, &o, &e, nil)
+	return code, o.String() + e.String()
+}
+
+func TestLinesBecomeRecordsInTheirOrder(t *testing.T) {
+	n, url := newLineNode(t)
+	lines := numbered(1, 500)
+	code, out := n.writeLines(t, url, t.TempDir(), strings.NewReader(strings.Join(lines, "\r\n\n")), "--json")
+	if code != 0 || !slices.Equal(n.inOrder(), lines) {
+		t.Errorf("exit %d, %d records\n%s", code, len(n.texts), out)
+	}
+	if n.largest > 64<<10 {
+		t.Errorf("a request of %d bytes", n.largest)
+	}
+	if !strings.Contains(out, `{"line":999,"channel"`) { // every second line is empty
+		t.Errorf("no result of the last line:\n%.300s", out)
+	}
+}
+
+func TestLinesAreSealedAgainWhenTheEpochEnds(t *testing.T) {
+	n, url := newLineNode(t)
+	n.refuse = func(text string) string {
+		if text == "line 30" && n.epoch == 1 {
+			n.rekey()
+			return "epoch_closed"
+		}
+		return ""
+	}
+	code, out := n.writeLines(t, url, t.TempDir(), strings.NewReader(strings.Join(numbered(1, 200), "\n")))
+	got := n.inOrder()
+	slices.Sort(got)
+	want := numbered(1, 200)
+	slices.Sort(want)
+	if code != 0 || !slices.Equal(got, want) {
+		t.Errorf("exit %d, %d records\n%s", code, len(got), out)
+	}
+}
+
+func TestRefusedLinesAreTold(t *testing.T) {
+	n, url := newLineNode(t)
+	n.refuse = func(text string) string {
+		if text == "line 3" {
+			return "record_limit"
+		}
+		return ""
+	}
+	code, out := n.writeLines(t, url, t.TempDir(), strings.NewReader(strings.Join(numbered(1, 5), "\n")))
+	if code != 1 || len(n.texts) != 4 || !strings.Contains(out, "line 3: refused") || !strings.Contains(out, "1 of 5 records were refused") {
+		t.Errorf("exit %d, %d records\n%s", code, len(n.texts), out)
+	}
+	code, out = n.writeLines(t, url, t.TempDir(), strings.NewReader(strings.Repeat("x", channel.MaxInlinePayload+3)))
+	if code != 1 || !strings.Contains(out, "line 1 is longer than") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// TestLinesGoOn breaks the run off at every request, and wants every line once in the end.
+func TestLinesGoOn(t *testing.T) {
+	want := numbered(1, 150)
+	for die := range 12 {
+		n, url := newLineNode(t)
+		dir := t.TempDir()
+		state := filepath.Join(dir, "state")
+		n.die = die + 1
+		input := strings.Join(want, "\n")
+		code, out := n.writeLines(t, url, dir, strings.NewReader(input), "--resume", state)
+		if broken := n.posts > n.die; broken != (code == 1) {
+			t.Fatalf("exit %d after %d requests of %d\n%s", code, n.posts, n.die, out)
+		}
+		n.die = 0
+		if n.posts > 3 {
+			n.rekey()
+		}
+		for range 2 {
+			if code, out := n.writeLines(t, url, dir, strings.NewReader(input), "--resume", state); code != 0 {
+				t.Fatalf("resumed: exit %d\n%s", code, out)
+			}
+		}
+		got := n.inOrder()
+		slices.Sort(got)
+		all := slices.Sorted(slices.Values(want))
+		if !slices.Equal(got, all) {
+			t.Fatalf("broken off after %d requests: %d records", die+1, len(got))
+		}
+		if info, err := os.Stat(state); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the state has mode %v, %v", info.Mode(), err)
+		}
+		more := strings.Join(numbered(151, 160), "\n")
+		if code, out := n.writeLines(t, url, dir, strings.NewReader(more), "--resume", state, "--tail"); code != 0 || len(n.texts) != 160 {
+			t.Fatalf("with --tail: exit %d, %d records\n%s", code, len(n.texts), out)
+		}
+	}
+}
+
+// TestLinesOfAPipe wants lines to become records while the input is still open.
+func TestLinesOfAPipe(t *testing.T) {
+	n, url := newLineNode(t)
+	dir := t.TempDir()
+	in, pipe := io.Pipe()
+	arrived := make(chan string, 8)
+	n.refuse = func(text string) string { arrived <- text; return "" }
+	done := make(chan int)
+	go func() {
+		code, _ := n.writeLines(t, url, dir, in)
+		done <- code
+	}()
+	for _, line := range []string{"one", "two"} {
+		io.WriteString(pipe, line+"\n")
+		if got := <-arrived; got != line {
+			t.Errorf("%q arrived, want %q", got, line)
+		}
+	}
+	pipe.Close()
+	if code := <-done; code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}
+
+func TestACopyHashesAsItsRecord(t *testing.T) {
+	text := "an alert"
+	l := recordLine{Salt: base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{4}, 32)), Meta: json.RawMessage(`{ "mediaType": "text/plain" }`), Text: &text}
+	got, err := l.hash()
+	want := channel.ContentHash(bytes.Repeat([]byte{4}, 32), []byte(`{"mediaType":"text/plain"}`), []byte(text))
+	if err != nil || got != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
+}
