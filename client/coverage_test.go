@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/plugins/streams/channel"
 	"weft/tangle"
 )
 
@@ -21,6 +23,7 @@ func operations(t *testing.T) map[string]*regexp.Regexp {
 	var text []byte
 	for _, page := range []string{
 		"../node/openapi.yaml", "../plugins/identity/openapi.yaml", "../plugins/identity/openapi_identities.yaml", "../plugins/identity/openapi_credentials.yaml",
+		"../plugins/streams/openapi.yaml",
 	} {
 		part, err := os.ReadFile(page)
 		if err != nil {
@@ -62,7 +65,7 @@ func TestEveryOperationHasAMethod(t *testing.T) {
 	}
 	var asked []string
 	node, err := New(Config{URL: "http://node:1", HTTP: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-		asked = append(asked, r.Method+" "+r.URL.Path)
+		asked = append(asked, strings.Replace(r.Method, "HEAD", "GET", 1)+" "+r.URL.Path)
 		return reply(200, "application/json", "{}"), nil
 	})}})
 	if err != nil {
@@ -70,6 +73,7 @@ func TestEveryOperationHasAMethod(t *testing.T) {
 	}
 	callEverything(t, node)
 	callIdentity(t, node)
+	callChannels(t, node)
 	for name, pattern := range ops {
 		if !slices.ContainsFunc(asked, pattern.MatchString) {
 			t.Errorf("no method asks %s", name)
@@ -211,4 +215,40 @@ func callIdentity(t *testing.T, node *Client) {
 	check(node.Introspect(ctx, "token"))
 	check(nil, node.WithToken("token").Logout(ctx))
 	check(node.TokenKeys(ctx))
+}
+
+// callChannels calls everything of the streams plugin.
+func callChannels(t *testing.T, node *Client) {
+	t.Helper()
+	ctx, id, root := t.Context(), channel.ID{1}, tangle.Hash{2}
+	check := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, operation := range []string{`{"type":"weft/channel/1","op":"create"}`, `{"type":"weft/channel/1","op":"write","channel":"` + id.String() + `"}`} {
+		check(node.SubmitOperation(ctx, []byte(operation), OperationOptions{}))
+	}
+	_, _ = node.SubmitOperations(ctx, id, [][]byte{[]byte("{}")}, OperationOptions{}) // the answer has no results
+	check(node.DraftChannel(ctx, id, map[string]any{}))
+	check(node.Channels(ctx, ChannelFilter{Text: "t", Archived: true, Visible: true, CreatedFrom: time.Now()}, Page{}))
+	check(node.Channel(ctx, id))
+	check(node.ChannelEvents(ctx, id, EventFilter{}, Page{}))
+	check(node.ChannelRecords(ctx, id, RecordFilter{From: 1}, Page{}))
+	check(node.ChannelRecord(ctx, id, 1))
+	check(node.Erasure(ctx, id, 1))
+	check(node.Subscriptions(ctx, id, channel.Active, Page{}))
+	check(node.Subscription(ctx, id, "did:key:z"))
+	check(node.ChannelKeys(ctx, id, 0, Page{}))
+	check(node.ValidateRecords(ctx, id, []Claim{{}}))
+	check(node.ExportChannel(ctx, id, 0, io.Discard))
+	check(node.DeclareBlob(ctx, id, channel.Blob{Root: root}, []tangle.Hash{root}))
+	check(nil, node.PutChunk(ctx, id, root, 0, []byte("x")))
+	check(node.Chunk(ctx, id, root, 0))
+	check(node.Blob(ctx, id, root, 0, 0, io.Discard))
+	_, _ = node.BlobSize(ctx, id, root) // the answer has no length
+	short, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_ = node.FollowChannel(short, id, nil, func(ChannelHappening) error { return nil }, func(error) { cancel() })
 }

@@ -29,7 +29,9 @@ func TestOperationsSayTheirRoute(t *testing.T) {
 		`{"type":"weft/trust/1","op":"property.revoke","federation":"zQm"}`:      "POST /api/v1/trust/federations/zQm/properties",
 		`{"type":"weft/trust/1","op":"other","federation":"zQm"}`:                "error",
 		`{"type":"weft/op/2","op":"create"}`:                                     "error",
-		`[]`:                                                                     "error",
+		`{"type":"weft/channel/1","op":"create","channel":"c"}`:                  "POST /api/v1/channels",
+		`{"type":"weft/channel/1","op":"write","channel":"c/d"}`:                 "POST /api/v1/channels/c%2Fd/operations",
+		`[]`: "error",
 	} {
 		method, path, err := operationRoute([]byte(operation))
 		got := method + " " + path
