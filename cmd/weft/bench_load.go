@@ -33,6 +33,7 @@ type load struct {
 	duration    time.Duration
 	seed        uint64
 	supply      func(connection int, target string) func() []byte // requests that are not of entries; nil: entries
+	accepted    []byte                                            // what an answer says of each entry that counts; nil: all do once they are final
 
 	from, to time.Time // the measured window, set by run
 	due      chan time.Time
@@ -45,6 +46,7 @@ type load struct {
 type tally struct {
 	latencies []uint32 // microseconds from due to final, of requests due in the window
 	final     int      // entries that became final in the window
+	accepted  int      // entries that became final at any time
 	byTarget  map[string]int
 	errors    map[string]int
 	pending   []pendingEntry // answered before they were final
@@ -76,7 +78,7 @@ func (l *load) run(ctx context.Context, measure func()) (tally, error) {
 	for i := range l.connections {
 		p := newPump(l.targets[i%len(l.targets)], l.batch, l.entryBytes, l.seed+uint64(i))
 		if l.supply != nil {
-			p = &pump{target: p.target, supply: l.supply(i, p.target)}
+			p = &pump{target: p.target, supply: l.supply(i, p.target), accepted: l.accepted}
 		}
 		group.Go(func() error { l.work(ctx, p); return nil })
 	}
@@ -155,9 +157,15 @@ func (t *tally) count(l *load, p *pump, due time.Time, a pumpAnswer, err error) 
 	case !a.final:
 		t.pending = append(t.pending, pendingEntry{p.target, a.hash, l.batch})
 	default:
+		n := l.batch
+		if l.accepted != nil && a.accepted < n {
+			t.errors["refused"] += n - a.accepted
+			n = a.accepted
+		}
+		t.accepted += n
 		if !now.Before(l.from) && now.Before(l.to) {
-			t.final += l.batch
-			t.byTarget[p.target] += l.batch
+			t.final += n
+			t.byTarget[p.target] += n
 		}
 		if !due.Before(l.from) && due.Before(l.to) && len(t.latencies) < MaxBenchSamples/MaxBenchConnections {
 			t.latencies = append(t.latencies, uint32(now.Sub(due).Microseconds()))
@@ -168,6 +176,7 @@ func (t *tally) count(l *load, p *pump, due time.Time, a pumpAnswer, err error) 
 func (t *tally) add(u tally) {
 	t.latencies = append(t.latencies, u.latencies...)
 	t.final += u.final
+	t.accepted += u.accepted
 	t.pending = append(t.pending, u.pending...)
 	t.unheard += u.unheard
 	for target, n := range u.byTarget {
@@ -182,6 +191,7 @@ func (t *tally) add(u tally) {
 type millis struct {
 	P50 float64 `json:"p50"`
 	P90 float64 `json:"p90"`
+	P95 float64 `json:"p95"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
 	N   int     `json:"requests"`
@@ -194,7 +204,7 @@ func summarize(latencies []uint32) millis {
 	}
 	slices.Sort(latencies)
 	at := func(q float64) float64 { return float64(latencies[min(n-1, int(q*float64(n)))]) / 1000 }
-	return millis{at(0.50), at(0.90), at(0.99), at(1), n}
+	return millis{at(0.50), at(0.90), at(0.95), at(0.99), at(1), n}
 }
 
 func sleepUntil(ctx context.Context, at time.Time) error {

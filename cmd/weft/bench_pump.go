@@ -29,13 +29,16 @@ type pump struct {
 	spots   []int // where in request each entry's bytes start
 	serial  uint64
 	body    []byte // of the answer
+
+	accepted []byte // what an answer says of each entry that counts; nil: it is not looked at
 }
 
 // pumpAnswer is what a node said to a request.
 type pumpAnswer struct {
-	final bool
-	code  string // of a problem
-	hash  string // of the first entry, if not final
+	final    bool
+	accepted int    // entries that count, if they are counted
+	code     string // of a problem
+	hash     string // of the first entry, if not final
 }
 
 // MinBenchEntry is the least size of an entry: room for a number that makes it differ from all others.
@@ -132,14 +135,18 @@ func (p *pump) answer() (a pumpAnswer, err error) {
 	if err != nil {
 		return a, err
 	}
-	if status < 400 && status != http.StatusAccepted {
-		a.final = true
+	a.final = status < 400 && status != http.StatusAccepted
+	if a.final && p.accepted == nil {
 		_, err = p.in.Discard(length)
 		return a, err
 	}
 	p.body = slices.Grow(p.body[:0], length)[:length]
 	if _, err := io.ReadFull(p.in, p.body); err != nil {
 		return a, err
+	}
+	if a.final {
+		a.accepted = bytes.Count(p.body, p.accepted)
+		return a, nil
 	}
 	if status == http.StatusAccepted {
 		a.hash = jsonText(p.body, "entryHash")

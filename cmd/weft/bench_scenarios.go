@@ -34,6 +34,21 @@ type benchResult struct {
 	Ratio         float64  `json:"p99Ratio,omitempty"` // the worse of both over normal
 	ResumeSeconds float64  `json:"resumeSeconds,omitempty"`
 	Violations    []string `json:"violations,omitempty"` // broken promises, as opposed to missed targets
+
+	Prepared string      `json:"prepared,omitempty"` // what is no part of the measurement
+	Records  uint64      `json:"records,omitempty"`  // that the channels have in the end
+	Delivery *millis     `json:"finalToDeliveryMillis,omitempty"`
+	Reach    *millis     `json:"submitToDeliveryMillis,omitempty"`
+	Rekey    *benchRekey `json:"rekey,omitempty"`
+}
+
+// benchRekey is what a new key for many readers took. Seconds of the result are those from the start of sealing until all
+// of it was final.
+type benchRekey struct {
+	Readers      int     `json:"readers"`
+	SetupSeconds float64 `json:"setupSeconds"` // giving the rights
+	SealSeconds  float64 `json:"sealSeconds"`  // of all: listing the readers and sealing to them
+	Keyloads     int     `json:"keyloads"`     // operations after the first
 }
 
 // benchNode is what one node's process took.
@@ -41,6 +56,7 @@ type benchNode struct {
 	Name       string  `json:"name"`
 	CPUPercent float64 `json:"cpuPercent"` // of one core
 	RSSMiB     float64 `json:"rssMiB"`
+	RSSBefore  float64 `json:"rssMiBBefore"`               // at the begin of the measurement
 	PerSecond  float64 `json:"entriesPerSecond,omitempty"` // final, of those sent to this node
 }
 
@@ -51,7 +67,13 @@ func (r benchResult) words() string {
 		s += fmt.Sprintf("%.0f entries/s  ", r.PerSecond)
 	}
 	if r.Latency != nil {
-		s += fmt.Sprintf("p50 %.0f ms  p99 %.0f ms  ", r.Latency.P50, r.Latency.P99)
+		s += fmt.Sprintf("p50 %.0f ms  p95 %.0f ms  p99 %.0f ms  ", r.Latency.P50, r.Latency.P95, r.Latency.P99)
+	}
+	if r.Delivery != nil {
+		s += fmt.Sprintf("then to followers p50 %.0f ms  p95 %.0f ms  ", r.Delivery.P50, r.Delivery.P95)
+	}
+	if r.Rekey != nil {
+		s += fmt.Sprintf("%.1f s for %d readers (%.1f s of it sealing)  ", r.Seconds, r.Rekey.Readers, r.Rekey.SealSeconds)
 	}
 	if r.CPU > 0 {
 		s += fmt.Sprintf("%.0f µs CPU/entry  ", r.CPU)
@@ -195,7 +217,10 @@ func (r *benchResult) use(from, to reading, entries int) {
 	for i := range to.nodes {
 		spent := max(0, to.nodes[i].cpu-from.nodes[i].cpu) // a restarted process counts anew
 		sum += spent
-		r.Nodes = append(r.Nodes, benchNode{to.nodes[i].name, 100 * spent.Seconds() / wall, float64(to.nodes[i].rss) / (1 << 20), 0})
+		r.Nodes = append(r.Nodes, benchNode{
+			Name: to.nodes[i].name, CPUPercent: 100 * spent.Seconds() / wall,
+			RSSMiB: float64(to.nodes[i].rss) / (1 << 20), RSSBefore: float64(from.nodes[i].rss) / (1 << 20),
+		})
 	}
 	if entries > 0 {
 		r.CPU = float64(sum.Microseconds()) / float64(entries)

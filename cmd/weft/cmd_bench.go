@@ -79,6 +79,13 @@ Scenarios:
   did-batched  the same with 32 a request, as entries of POST /api/v1/messages
   resolve    10,000 DIDs resolved at random on one node
   vc         credentials of a DID on the ledger, verified on one node
+  channel    records of several writers in private channels, sealed and signed
+             beforehand, many a request, until they are final and accepted; then all
+             nodes must tell the same channels, without gaps. With --rate at random
+             times; --duration 10m watches memory
+  channel-live   100 followers of a private channel: from final to each of them
+  channel-rekey  a new key for all readers of a private channel that has
+             as many as a channel may
   lone       one entry at a time, 1 to 2 s apart, on an otherwise idle network
   half       requests at random times at --rate, or at half of what batched found
   idle       nothing: what a node takes while it waits
@@ -106,7 +113,7 @@ they are. Load generator and nodes share this machine's cores.`,
 	f.IntVar(&b.entryBytes, "entry-bytes", 250, "bytes of an entry")
 	f.IntVar(&b.batch, "batch", client.MaxBatch, "entries in a request of batched and half")
 	f.IntVar(&b.connections, "connections", 0, "connections over all nodes; 0: what suits the scenario")
-	f.Float64Var(&b.rate, "rate", 0, "entries a second of half and one-down; 0: half of the peak")
+	f.Float64Var(&b.rate, "rate", 0, "entries a second of half, one-down and channel; 0: half of the peak, and the most")
 	f.StringSliceVar(&b.scenarios, "scenario", nil, "a scenario, as an argument names it; may be repeated")
 	f.Uint64Var(&b.seed, "seed", 1, "of all random choices")
 	c.AddCommand(newCrashCommand(s))
@@ -128,6 +135,9 @@ func benchScenarios() []benchScenario {
 		{"did-batched", false, (*bench).didsBatched},
 		{"resolve", false, (*bench).resolve},
 		{"vc", false, (*bench).credentials},
+		{"channel", false, (*bench).records},
+		{"channel-live", false, (*bench).live},
+		{"channel-rekey", false, (*bench).rekey},
 		{"lone", false, (*bench).lone},
 		{"half", false, (*bench).half},
 		{"idle", true, (*bench).idle},
@@ -175,7 +185,7 @@ func (b *bench) run(ctx context.Context, names []string, api string) error {
 			}
 			return err
 		}
-		fmt.Fprintf(b.err, "%-11s %s\n", scenario.name, result.words())
+		fmt.Fprintf(b.err, "%-13s %s\n", scenario.name, result.words())
 		report.Scenarios = append(report.Scenarios, result)
 		failed = failed || len(result.Violations) > 0
 	}
