@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"weft/plugins/identity/keyfile"
+	"weft/testnet"
+)
+
+// channelTour is a security team, a tool that may only write, and an auditor, at the command line.
+type channelTour struct {
+	t   *testing.T
+	n   *testnet.Network
+	dir string
+}
+
+func (x *channelTour) path(name string) string { return filepath.Join(x.dir, name) }
+
+func (x *channelTour) did(name string) string {
+	x.t.Helper()
+	f, err := keyfile.Read(x.path(name))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return f.DID
+}
+
+// as runs a verb of channel at one of the nodes, as somebody.
+func (x *channelTour) as(node, code int, who, stdin string, args ...string) (out, errOut string) {
+	x.t.Helper()
+	return weft(x.t, code, stdin, x.n.Nodes[node].API, append(append([]string{"channel"}, args...), "--keys", x.path(who))...)
+}
+
+// TestChannelsAtTheCommandLine walks through every verb on four nodes.
+func TestChannelsAtTheCommandLine(t *testing.T) {
+	x := &channelTour{t: t, n: startTestNetwork(t), dir: t.TempDir()}
+	for _, who := range []string{"soc", "tool", "auditor", "owner"} {
+		weft(t, 0, "", x.n.Nodes[0].API, "did", "create", x.path(who), "--unencrypted")
+	}
+	x.membership()
+	x.records()
+	x.evidence()
+	x.hiddenAndPublic()
+}
+
+func (x *channelTour) membership() {
+	t := x.t
+	out, errOut := x.as(0, 0, "soc", "", "create", "incidents", "--description", "alerts of the tools", "--audit", "--tag", "net")
+	wantText(t, out+errOut, "sealed to 1 keys", "final, accepted")
+	x.as(1, 1, "soc", "", "create", "incidents", "--description", "the same name again", "--audit")
+	x.as(1, 0, "tool", "", "request", "incidents", "--right", "write")
+	if err := os.WriteFile(x.path("note"), []byte("from the regulator"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errOut = x.as(1, 0, "auditor", "", "request", "incidents", "--right", "audit", "--note", x.path("note"))
+	if strings.Contains(errOut, "regulator") {
+		t.Error("the note is in the operation")
+	}
+	out, _ = x.as(0, 0, "soc", "", "requests", "incidents")
+	wantText(t, out, "from the regulator", x.did("tool"))
+	out, _ = x.as(2, 0, "soc", "", "authorize", "incidents", "--all-requested", "--until", "2035-01-01T00:00:00Z", "--yes")
+	wantText(t, out, "final, accepted")
+	x.as(0, 0, "owner", "", "request", "incidents", "--right", "read")
+	x.as(0, 0, "soc", "", "reject", "incidents", x.did("owner"), "--reason", "not_a_party")
+	out, _ = x.as(3, 0, "auditor", "", "show", "incidents", "--participants")
+	wantText(t, out, "rejected", "2035-01-01T00:00:00.000Z", "audit")
+}
+
+func (x *channelTour) records() {
+	t := x.t
+	lines := strings.Join(numbered(1, 200), "\n")
+	_, errOut := x.as(1, 0, "tool", lines, "write", "incidents", "--lines", "--tag", "net", "--resume", x.path("state"))
+	wantText(t, errOut, "200 records in ")
+	x.as(0, 1, "tool", "x", "write", "incidents", "--tag", "other")
+	out, _ := x.as(3, 0, "auditor", "", "read", "incidents", "--tag", "net", "--json")
+	for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		var r recordLine
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Text == nil || *r.Text != "line "+strconv.Itoa(i+1) || r.Author != x.did("tool") {
+			t.Fatalf("record %d: %s, %v", i+1, line, err)
+		}
+	}
+	if err := os.WriteFile(x.path("copy"), []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.as(2, 0, "auditor", "", "validate", "incidents", x.path("copy"))
+	os.WriteFile(x.path("copy"), []byte(strings.Replace(out, "line 77\"", "line 78\"", 1)), 0o600)
+	out, errOut = x.as(2, 1, "auditor", "", "validate", "incidents", x.path("copy"))
+	wantText(t, out+errOut, "record 77: hash_mismatch", "1 of 200")
+	out, _ = x.as(0, 0, "tool", "", "read", "incidents", "--count", "1")
+	wantText(t, out, "(no_key)")
+
+	big := bytes.Repeat([]byte("a large file "), 60_000)
+	if err := os.WriteFile(x.path("big"), big, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.as(1, 0, "tool", "", "write", "incidents", x.path("big"), "--type", "capture")
+	x.as(3, 0, "auditor", "", "read", "incidents", "201", "--out", x.path("copied"))
+	if copied, err := os.ReadFile(x.path("copied")); err != nil || !bytes.Equal(copied, big) {
+		t.Errorf("the large file came back as %d bytes, %v", len(copied), err)
+	}
+	x.as(3, 0, "auditor", "", "validate", "incidents", x.path("copied"), "--seq", "201")
+	x.as(0, 0, "soc", "corrected", "write", "incidents", "--supersedes", "7")
+	out, _ = x.as(0, 0, "soc", "", "read", "incidents", "7")
+	wantText(t, out, "superseded by 202")
+	out, _ = x.as(2, 0, "soc", "", "follow", "incidents", "--after", "0", "--count", "50")
+	wantText(t, out, "line 1\n", "line 50\n")
+}
+
+func (x *channelTour) evidence() {
+	t := x.t
+	x.as(0, 0, "soc", "", "share", "incidents", x.path("shared"), "--unencrypted", "--until", "2035-01-01T00:00:00Z", "--yes")
+	_, errOut := x.as(0, 0, "soc", "", "revoke", "incidents", x.did("auditor"), "--yes")
+	wantText(t, errOut, "opens epoch 2")
+	x.as(1, 0, "tool", "after the audit", "write", "incidents")
+	_, errOut = x.as(3, 1, "auditor", "", "read", "incidents")
+	wantText(t, errOut, "not_participant")
+	out, _ := x.as(3, 0, "shared", "", "read", "incidents", "--newest-first", "--count", "1")
+	wantText(t, out, "after the audit")
+	x.as(0, 0, "soc", "", "rekey", "incidents")
+	x.as(0, 0, "soc", "", "rekey", "incidents", "--missing")
+
+	genesis := filepath.Join(x.n.Dir, "genesis.json")
+	x.as(2, 0, "soc", "", "export", "incidents", x.path("evidence.zip"), "--open", "5")
+	out, _ = weft(t, 0, "", "", "channel", "verify", x.path("evidence.zip"), "--genesis", genesis)
+	wantText(t, out, "203 records, 1 opened")
+	bundle, err := os.ReadFile(x.path("evidence.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle[len(bundle)/2] ^= 1
+	os.WriteFile(x.path("changed.zip"), bundle, 0o600)
+	weft(t, 1, "", "", "channel", "verify", x.path("changed.zip"), "--genesis", genesis)
+
+	out, _ = x.as(1, 0, "soc", "", "restore", x.path("back"))
+	wantText(t, out, "incidents: 203 records, 203 opened")
+	x.as(1, 0, "tool", "", "erase", "incidents", "201", "--reason", "gdpr_art17", "--yes")
+	out, _ = x.as(3, 0, "soc", "", "erase", "incidents", "201", "--receipt")
+	wantText(t, out, "gdpr_art17", "deleted at")
+	out, _ = x.as(3, 0, "soc", "", "read", "incidents", "201")
+	wantText(t, out, "(erased)")
+	x.as(3, 1, "soc", "", "read", "incidents", "201", "--out", x.path("gone"))
+	_, errOut = x.as(0, 0, "soc", "", "show", "incidents", "--events")
+	wantText(t, errOut, "the heads follow from one another")
+	x.as(0, 0, "tool", "", "leave", "incidents", "--yes")
+	x.as(0, 0, "soc", "", "lock", "incidents", "--forever", "--yes")
+	_, errOut = x.as(2, 1, "soc", "too late", "write", "incidents")
+	wantText(t, errOut, "locked")
+}
+
+func (x *channelTour) hiddenAndPublic() {
+	t := x.t
+	x.as(0, 0, "owner", "", "create", "unseen", "--hidden", "--grant", x.did("soc")+"=read,write,admin", "--visible", x.did("auditor"))
+	out, _ := x.as(1, 0, "soc", "", "list")
+	wantText(t, out, "unseen", "incidents")
+	out, _ = x.as(1, 0, "tool", "", "list")
+	if strings.Contains(out, x.did("owner")) {
+		t.Error("a hidden channel is listed for a stranger")
+	}
+	x.as(1, 0, "owner", "", "configure", "unseen", "--status", "closed", "--to-owner", x.did("soc"), "--yes")
+	out, _ = x.as(2, 0, "soc", "", "show", "unseen")
+	wantText(t, out, "unseen", x.did("soc"))
+	x.as(0, 0, "owner", "", "create", "notices", "--public")
+	x.as(0, 0, "owner", "first\nsecond\n", "write", "notices", "--lines")
+	x.as(0, 0, "owner", "", "write", "notices", x.path("note"))
+	out, _ = weft(t, 0, "", x.n.Nodes[3].API, "channel", "read", "notices", "--owner", x.did("owner"), "--keys", x.path("tool"))
+	wantText(t, out, `{"text":"first"}`, `{"text":"second"}`, "(detached)")
+	out, _ = x.as(2, 0, "tool", "", "read", "notices", "3", "--out", "-")
+	wantText(t, out, "from the regulator")
+}
