@@ -217,7 +217,7 @@ func (s *streams) listChannels(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	asked, err := rest.ReadPage(r)
+	asked, err := readPage(r)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (s *streams) listChannels(w http.ResponseWriter, r *http.Request) error {
 		}
 		from = next(from)
 	}
-	p := page[channelView]{Page: asked}
+	p := page[channelView]{asked: asked}
 	if err := s.collectChannels(&p, f, from, plugins.CallerOf(r.Context()).DID); err != nil {
 		return err
 	}

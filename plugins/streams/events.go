@@ -28,7 +28,7 @@ func (s *streams) listEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	asked, err := rest.ReadPage(r)
+	asked, err := readPage(r)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (s *streams) listEvents(w http.ResponseWriter, r *http.Request) error {
 	} else if ok {
 		from = max(from, n+1)
 	}
-	p := page[channel.Event]{Page: asked}
+	p := page[channel.Event]{asked: asked}
 	scanned := 0
 	err = channel.Events(s.state(), x.ID, from, func(e channel.Event) bool {
 		cursor := strconv.FormatUint(e.Number, 10)
@@ -80,7 +80,7 @@ func readEventFilter(r *http.Request) (from, to uint64, op channel.Op, err error
 }
 
 func (s *streams) answerEvents(w http.ResponseWriter, id channel.ID, p *page[channel.Event], now asOf) error {
-	views := page[eventView]{Page: p.Page, last: p.last, more: p.more}
+	views := page[eventView]{asked: p.asked, last: p.last, more: p.more}
 	for _, e := range p.items {
 		v, err := s.viewEvent(id, e, now.Final)
 		if err != nil {
@@ -154,11 +154,11 @@ func (s *streams) listRecords(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	asked, err := rest.ReadPage(r)
+	asked, err := readPage(r)
 	if err != nil {
 		return err
 	}
-	p := page[channel.Event]{Page: asked}
+	p := page[channel.Event]{asked: asked}
 	if err := s.collectRecords(&p, x, f); err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (s *streams) listRecords(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *streams) collectRecords(p *page[channel.Event], x *reader, f recordFilter) error {
-	n, resumes, err := numberAfter(p.Page)
+	n, resumes, err := numberAfter(p.asked)
 	if err != nil {
 		return err
 	}

@@ -34,15 +34,16 @@ import (
 
 // network is some members' nodes in this process, with identity and this plugin, reached over HTTP as a client reaches them.
 type network struct {
-	t      *testing.T
-	id     tangle.ID
-	nodes  []*node.Node
-	dirs   []string
-	stores []store.Store
-	logs   []*lockedBuffer
-	clock  *testClock
-	http   *http.Client
-	stop   func()
+	t       *testing.T
+	id      tangle.ID
+	genesis *genesis.Genesis
+	nodes   []*node.Node
+	dirs    []string
+	stores  []store.Store
+	logs    []*lockedBuffer
+	clock   *testClock
+	http    *http.Client
+	stop    func()
 
 	mu     sync.Mutex // guards tokens
 	tokens map[string]string
@@ -113,7 +114,7 @@ func start(t *testing.T, o networkOptions) *network {
 		member := tangle.Member(keys[i].Public().(ed25519.PublicKey))
 		g.Members = append(g.Members, genesis.Member{Key: member, Name: fmt.Sprint("m", i), Roles: []string{genesis.RoleValidator}})
 	}
-	w := &network{t: t, id: g.ID(), clock: &testClock{}, tokens: map[string]string{}, http: &http.Client{
+	w := &network{t: t, id: g.ID(), genesis: g, clock: &testClock{}, tokens: map[string]string{}, http: &http.Client{
 		Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64},
 	}}
 	w.run(g, keys, o)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"weft/plugins"
-	"weft/plugins/rest"
 	"weft/plugins/streams/channel"
 	"weft/tangle"
 )
@@ -59,7 +58,7 @@ func (s *streams) listKeys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || from > 1<<32-1 {
 		return plugins.Reject("bad_parameter", "from: want the number of an epoch")
 	}
-	asked, err := rest.ReadPage(r)
+	asked, err := readPage(r)
 	if err != nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func (s *streams) listKeys(w http.ResponseWriter, r *http.Request) error {
 	} else if ok {
 		from = max(from, n+1)
 	}
-	p := page[epochView]{Page: asked}
+	p := page[epochView]{asked: asked}
 	if err := s.collectKeys(&p, x, uint32(from)); err != nil {
 		return err
 	}

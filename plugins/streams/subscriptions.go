@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"weft/plugins"
-	"weft/plugins/rest"
 	"weft/plugins/streams/channel"
 )
 
@@ -58,11 +57,11 @@ func (s *streams) listSubscriptions(w http.ResponseWriter, r *http.Request) erro
 	if state != "" && !slices.Contains([]channel.State{channel.Requested, channel.Active, channel.Rejected, channel.Left, channel.Revoked}, state) {
 		return plugins.Reject("bad_parameter", "state: %.40q is none", state)
 	}
-	asked, err := rest.ReadPage(r)
+	asked, err := readPage(r)
 	if err != nil {
 		return err
 	}
-	p := page[subscriptionView]{Page: asked}
+	p := page[subscriptionView]{asked: asked}
 	if !x.oversees() {
 		if x.part != nil && (state == "" || x.part.State == state) {
 			p.add(s.viewSubscription(x, *x.part), "")

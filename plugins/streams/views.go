@@ -2,10 +2,12 @@ package streams
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"weft/plugins"
 	"weft/plugins/rest"
@@ -42,9 +44,37 @@ type list[T any] struct {
 	AsOf asOf `json:"asOf"`
 }
 
+// asked is what a list is asked for. A cursor is bound to the route, the filters and the caller that it was made for.
+type asked struct {
+	rest.Page
+	binding string
+}
+
+const bindingBytes = 8
+
+// readPage reads limit and cursor.
+func readPage(r *http.Request) (a asked, err error) {
+	if a.Page, err = rest.ReadPage(r); err != nil {
+		return a, err
+	}
+	filters := r.URL.Query()
+	filters.Del("cursor")
+	filters.Del("limit")
+	sum := sha256.Sum256([]byte(r.URL.Path + "?" + filters.Encode() + " " + plugins.CallerOf(r.Context()).DID))
+	a.binding = string(sum[:bindingBytes])
+	if a.After == "" {
+		return a, nil
+	}
+	after, ours := strings.CutPrefix(a.After, a.binding)
+	if a.After = after; !ours || after == "" {
+		return a, plugins.Reject("bad_cursor", "this is no cursor of this list")
+	}
+	return a, nil
+}
+
 // page collects the items of a list: one more than asked for tells whether there is a next page.
 type page[T any] struct {
-	rest.Page
+	asked
 	items []T
 	last  string // where the next page begins
 	more  bool
@@ -60,24 +90,19 @@ func (p *page[T]) add(item T, cursor string) bool {
 	return true
 }
 
-// stop ends the page early: much was looked at and little found. The next one goes on behind the cursor.
-func (p *page[T]) stop(cursor string) {
-	p.last, p.more = cursor, true
-}
-
 func listOf[T any](p *page[T], now asOf) list[T] {
 	l := list[T]{List: rest.List[T]{Items: p.items}, AsOf: now}
 	if l.Items == nil {
 		l.Items = []T{}
 	}
 	if p.more {
-		l.Next = rest.Cursor(p.last)
+		l.Next = rest.Cursor(p.binding + p.last)
 	}
 	return l
 }
 
 // numberAfter reads a cursor that is a number; ok is false without one.
-func numberAfter(p rest.Page) (n uint64, ok bool, err error) {
+func numberAfter(p asked) (n uint64, ok bool, err error) {
 	if p.After == "" {
 		return 0, false, nil
 	}

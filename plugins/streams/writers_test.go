@@ -49,7 +49,9 @@ func (w *network) writeAll(i int, id channel.ID, list []json.RawMessage) {
 			w.t.Errorf("%s: HTTP %d: %.300s", r.name, r.status, r.body)
 		}
 	}
-	var answer struct{ Results []struct{ Status, Outcome, Code string } }
+	var answer struct {
+		Results []struct{ Status, Outcome, Code string }
+	}
 	r := w.call(i, "POST", "/api/v1"+channelPath(id, "/operations?wait=final&timeout=30s"), map[string]any{"operations": list[5:]})
 	if err := json.Unmarshal(r.body, &answer); err != nil || len(answer.Results) != len(list)-5 {
 		w.t.Errorf("%s: HTTP %d: %.300s", r.name, r.status, r.body)
