@@ -122,10 +122,10 @@ func (x *channelTour) evidence() {
 	wantText(t, errOut, "not_participant")
 	out, _ := x.as(3, 0, "shared", "", "read", "incidents", "--newest-first", "--count", "1")
 	wantText(t, out, "after the audit")
-	x.as(0, 0, "soc", "", "rekey", "incidents")
+	genesis := filepath.Join(x.n.Dir, "genesis.json")
+	x.as(0, 0, "soc", "", "rekey", "incidents", "--genesis", genesis) // readers' keys by their receipts
 	x.as(0, 0, "soc", "", "rekey", "incidents", "--missing")
 
-	genesis := filepath.Join(x.n.Dir, "genesis.json")
 	x.as(2, 0, "soc", "", "export", "incidents", x.path("evidence.zip"), "--open", "5")
 	out, _ = weft(t, 0, "", "", "channel", "verify", x.path("evidence.zip"), "--genesis", genesis)
 	wantText(t, out, "203 records, 1 opened")

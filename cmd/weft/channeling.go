@@ -11,6 +11,7 @@ import (
 
 	"weft/client"
 	"weft/client/audit"
+	"weft/config"
 	"weft/plugins/identity/did"
 	"weft/plugins/streams/channel"
 	"weft/tangle"
@@ -62,8 +63,39 @@ func (r *channeling) start(ctx context.Context, online bool) (err error) {
 	if c.Network, err = r.networkID(ctx, r.network); err != nil {
 		return err
 	}
+	if online && r.network.genesis != "" {
+		if c.Resolve, err = r.proven(); err != nil {
+			return err
+		}
+	}
 	r.session = audit.NewSession(c)
 	return nil
+}
+
+// proven is a resolver that does not take the node's word: with --genesis the log of a DID is judged here, by the receipts of
+// its operations. A node that lies about a reader's keys would read along otherwise. It can still hide the newest version.
+func (r *channeling) proven() (func(context.Context, string) (did.Object, error), error) {
+	g, err := config.LoadGenesis(r.network.genesis)
+	if err != nil {
+		return nil, usage("--genesis: %s", err)
+	}
+	return func(ctx context.Context, id string) (did.Object, error) {
+		lines, err := r.fetchLog(ctx, id, true)
+		if err != nil {
+			return nil, err
+		}
+		log, err := replay(g.ID(), limitsOf(g), id, lines)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := log.checkReceipts(g); err != nil {
+			return nil, fmt.Errorf("%s: %w", id, err)
+		}
+		if log.head.Deactivated {
+			return nil, fmt.Errorf("%s is deactivated", id)
+		}
+		return log.current().Document, nil
+	}, nil
 }
 
 func (r *channeling) close() {

@@ -24,7 +24,8 @@ write, administer or audit it; every node enforces that, and no node can read a 
 one: records are sealed and opened here, with the keys of a key file (--keys).
 
 A channel is named by its ID or its name. Keys of readers are sealed anew by themselves
-when somebody comes, goes or expires.
+when somebody comes, goes or expires. With --genesis FILE no node is believed about whose
+keys those are: the logs of their DIDs are checked here.
 
   weft channel create incidents --keys soc.keys
   weft channel authorize incidents did:weft:… --right write --keys soc.keys
