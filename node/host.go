@@ -65,15 +65,16 @@ func (n *Node) host(name string) plugins.Host {
 			id, hashes, err := n.Publish(ctx, entries)
 			return plugins.Submitted{Message: id, Entries: hashes}, err
 		},
-		WaitFinal:  n.WaitFinal,
-		Entry:      n.entryState,
-		Receipt:    func(hash tangle.Hash) ([]byte, error) { return n.Ledger.Receipt(hash) },
-		Head:       n.pluginHead,
-		CatchUp:    n.CatchUp,
-		Changed:    n.Changed,
-		Data:       n.entryData,
-		Checkpoint: n.checkpointOver,
-		Peek:       n.peek,
+		WaitFinal:   n.WaitFinal,
+		Entry:       n.entryState,
+		Receipt:     func(hash tangle.Hash) ([]byte, error) { return n.Ledger.Receipt(hash) },
+		BareReceipt: func(hash tangle.Hash) ([]byte, error) { return n.Ledger.BareReceipt(hash) },
+		Head:        n.pluginHead,
+		CatchUp:     n.CatchUp,
+		Changed:     n.Changed,
+		Data:        n.entryData,
+		Checkpoint:  n.checkpointOver,
+		Peek:        n.peek,
 		Ask: func(ctx context.Context, of tangle.Member, question []byte) ([]byte, error) {
 			return n.asks.ask(ctx, name, of, question)
 		},

@@ -220,10 +220,18 @@ func (l *Ledger) places(h tangle.Hash) (list []entryPlace, err error) {
 }
 
 // Receipt builds the offline proof of an entry; ErrNotFinal while no certified checkpoint covers it.
-func (l *Ledger) Receipt(h tangle.Hash) ([]byte, error) {
+func (l *Ledger) Receipt(h tangle.Hash) ([]byte, error) { return l.receipt(h, false) }
+
+// BareReceipt is Receipt with the entry's hash alone in place of what it holds.
+func (l *Ledger) BareReceipt(h tangle.Hash) ([]byte, error) { return l.receipt(h, true) }
+
+func (l *Ledger) receipt(h tangle.Hash, bare bool) ([]byte, error) {
 	rec, err := l.Entry(h)
 	if err != nil {
 		return nil, err
+	}
+	if bare {
+		rec.Entry = tangle.Entry{Kind: tangle.KindErased, Hash: rec.Entry.Hash}
 	}
 	if rec.Settled.Status != StatusFinal {
 		return nil, ErrNotFinal

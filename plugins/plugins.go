@@ -96,6 +96,8 @@ type Host struct {
 	Entry func(hash tangle.Hash, in tangle.ID) (state EntryState, ok bool)
 	// Receipt is the offline proof of a final entry.
 	Receipt func(hash tangle.Hash) ([]byte, error)
+	// BareReceipt is Receipt with the entry's hash alone in place of what it holds.
+	BareReceipt func(hash tangle.Hash) ([]byte, error)
 	// Head says how far this node's ledger has come.
 	Head func() Head
 	// Changed is closed when Head moves; ask again for the next change.

@@ -112,16 +112,17 @@ func (x *examination) open(view func() plugins.View) plugins.Plugin {
 		Submit: func(context.Context, []plugins.Submission) (plugins.Submitted, error) {
 			return plugins.Submitted{}, plugins.Reject("busy", "a test")
 		},
-		WaitFinal:  func(context.Context, []tangle.Hash) error { return plugins.Reject("busy", "a test") },
-		Entry:      func(tangle.Hash, tangle.ID) (plugins.EntryState, bool) { return plugins.EntryState{}, false },
-		Receipt:    func(tangle.Hash) ([]byte, error) { return nil, plugins.Reject("not_final", "a test") },
-		Head:       func() plugins.Head { return plugins.Head{} },
-		CatchUp:    func(context.Context) {},
-		Changed:    func() <-chan struct{} { return nil },
-		Data:       func(tangle.Position, int) []byte { return nil },
-		Checkpoint: func(tangle.Position) (plugins.Checkpoint, bool) { return plugins.Checkpoint{}, false },
-		Peek:       func(name string) plugins.View { return x.script.Peers[name] },
-		Facts:      func() []plugins.Fact { return nil },
+		WaitFinal:   func(context.Context, []tangle.Hash) error { return plugins.Reject("busy", "a test") },
+		Entry:       func(tangle.Hash, tangle.ID) (plugins.EntryState, bool) { return plugins.EntryState{}, false },
+		Receipt:     func(tangle.Hash) ([]byte, error) { return nil, plugins.Reject("not_final", "a test") },
+		BareReceipt: func(tangle.Hash) ([]byte, error) { return nil, plugins.Reject("not_final", "a test") },
+		Head:        func() plugins.Head { return plugins.Head{} },
+		CatchUp:     func(context.Context) {},
+		Changed:     func() <-chan struct{} { return nil },
+		Data:        func(tangle.Position, int) []byte { return nil },
+		Checkpoint:  func(tangle.Position) (plugins.Checkpoint, bool) { return plugins.Checkpoint{}, false },
+		Peek:        func(name string) plugins.View { return x.script.Peers[name] },
+		Facts:       func() []plugins.Fact { return nil },
 	})
 	if err != nil {
 		x.defect("does not open: %w", err)

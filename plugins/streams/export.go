@@ -171,7 +171,11 @@ func (s *streams) exportEvents(id channel.ID, end uint64) iter.Seq2[channel.Expo
 				if !e.Cleared {
 					one.Operation = s.host.Data(e.Position, e.Index)
 				}
-				one.Receipt, err = s.host.Receipt(e.Entry)
+				if one.Operation != nil {
+					one.Receipt, err = s.host.Receipt(e.Entry)
+				} else {
+					one.Receipt, err = s.host.BareReceipt(e.Entry)
+				}
 				if !yield(one, err) || err != nil {
 					return
 				}
