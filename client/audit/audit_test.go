@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -301,11 +302,15 @@ func TestUploadGoesOn(t *testing.T) {
 	rand.Read(payload)
 	l.failPut = 2
 	var kept *Upload
-	keep := func(u *Upload) error { kept = u; return nil }
+	keep := func(u *Upload, _ error) error { kept = u; return nil }
 	_, err := c.WriteDetached(t.Context(), Record{}, nil, bytes.NewReader(payload), int64(len(payload)), time.Second, keep, nil)
 	if err == nil || l.puts != 2 {
 		t.Fatalf("broken off with %v after %d chunks", err, l.puts)
 	}
+	if err := json.Unmarshal(must(json.Marshal(kept)), &kept); err != nil {
+		t.Fatal(err)
+	}
+	kept.leaves = nil
 	c = open(t, owner, c.ID)
 	progress := []int{}
 	told := func(done, all int) { progress = append(progress, done*10+all) }
@@ -328,6 +333,115 @@ func TestUploadGoesOn(t *testing.T) {
 	}
 	if _, err := c.OpenBlob(t.Context(), entry, &bytes.Buffer{}); err == nil {
 		t.Error("a chunk with a flipped bit opens")
+	}
+}
+
+// TestAChangedFileIsSealedAnew breaks an upload off and goes on with another payload: the node, which has chunks of both, must
+// not learn how they differ.
+func TestAChangedFileIsSealedAnew(t *testing.T) {
+	first := make([]byte, 5*channel.ChunkBytes/2)
+	rand.Read(first)
+	other := bytes.Clone(first)
+	other[70] ^= 1
+	for name, second := range map[string][]byte{"changed": other, "grown": append(bytes.Clone(first), "more"...), "shrunk": first[:len(first)-1]} {
+		l := newLedger(t)
+		owner := l.person()
+		c := create(t, owner, channel.Full)
+		l.failPut = 2
+		var raw []byte
+		news := 0
+		keep := func(u *Upload, _ error) error { news, raw = news+1, must(json.Marshal(u)); return nil }
+		if _, err := c.WriteDetached(t.Context(), Record{}, nil, bytes.NewReader(first), int64(len(first)), time.Second, keep, nil); err == nil || news != 1 {
+			t.Fatalf("broken off with %v, %d uploads", err, news)
+		}
+		kept := &Upload{}
+		if err := json.Unmarshal(raw, kept); err != nil {
+			t.Fatal(err)
+		}
+		var why error
+		again := func(u *Upload, instead error) error { why = instead; return nil }
+		if _, err := c.WriteDetached(t.Context(), Record{}, kept, bytes.NewReader(second), int64(len(second)), time.Second, again, nil); err != nil {
+			t.Fatal(err)
+		}
+		if !errors.Is(why, ErrAnotherFile) {
+			t.Errorf("%s: begun anew because of %v", name, why)
+		}
+		var chunks [][]byte // the first ones
+		for _, blob := range l.blobs {
+			chunks = append(chunks, blob[0])
+		}
+		if len(chunks) != 2 {
+			t.Fatalf("%s: %d blobs", name, len(chunks))
+		}
+		same := 0
+		for i := range chunks[0] {
+			if chunks[0][i] == chunks[1][i] {
+				same++
+			}
+		}
+		if same > len(chunks[0])/16 {
+			t.Errorf("%s: %d of %d bytes of the ciphertexts are the same", name, same, len(chunks[0]))
+		}
+	}
+}
+
+// TestAnUploadThatKnowsNoFile does not go on with what an earlier version kept.
+func TestAnUploadThatKnowsNoFile(t *testing.T) {
+	l := newLedger(t)
+	c := create(t, l.person(), channel.Full)
+	payload := bytes.Repeat([]byte("text"), 1000)
+	u := must(c.NewUpload(channel.RecordTerms{}, nil, bytes.NewReader(payload), int64(len(payload))))
+	u.Root, u.leaves = tangle.Hash{}, nil
+	if _, err := c.Upload(t.Context(), u, bytes.NewReader(payload), int64(len(payload)), nil); !errors.Is(err, ErrAnotherFile) || l.puts != 0 {
+		t.Errorf("%v, %d chunks are sent", err, l.puts)
+	}
+}
+
+// restless is a file that somebody changes once it has been read so often.
+type restless struct {
+	data  []byte
+	reads int
+	then  func([]byte) []byte
+}
+
+func (r *restless) ReadAt(p []byte, off int64) (int, error) {
+	if r.reads--; r.reads == 0 {
+		r.data = r.then(r.data)
+	}
+	return bytes.NewReader(r.data).ReadAt(p, off)
+}
+
+func TestAFileThatChangesMeanwhile(t *testing.T) {
+	original := make([]byte, 3*channel.ChunkBytes)
+	rand.Read(original)
+	for name, then := range map[string]func([]byte) []byte{
+		"changes": func(b []byte) []byte { b[len(b)-5] ^= 1; return b },
+		"grows":   func(b []byte) []byte { return append(b, 1) },
+		"shrinks": func(b []byte) []byte { return b[:len(b)-1] },
+	} {
+		for reads := 1; ; reads++ {
+			l := newLedger(t)
+			c := create(t, l.person(), channel.Full)
+			file := &restless{bytes.Clone(original), reads, then}
+			keep := func(*Upload, error) error { return nil }
+			done, err := c.WriteDetached(t.Context(), Record{}, nil, file, int64(len(original)), time.Second, keep, nil)
+			if file.reads > 0 {
+				break // it was read less often
+			}
+			if err == nil && name != "grows" { // before it was read at that place, or after all of it was
+				var entry Entry
+				err := c.Records(t.Context(), client.RecordFilter{}, client.Page{}, func(e Entry) error { entry = e; return nil })
+				var got bytes.Buffer
+				_, opens := c.OpenBlob(t.Context(), entry, &got)
+				if err != nil || opens != nil || !bytes.Equal(got.Bytes(), original) && !bytes.Equal(got.Bytes(), file.data) {
+					t.Errorf("%s at read %d: what is written does not open: %v", name, reads, opens)
+				}
+				continue
+			}
+			if !errors.Is(err, errChanged) || done.OpHash != "" {
+				t.Errorf("%s at read %d: %v", name, reads, err)
+			}
+		}
 	}
 }
 

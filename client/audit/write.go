@@ -123,37 +123,75 @@ func batches(entries [][]byte) (list [][][]byte) {
 }
 
 // Upload is a detached record on its way. What it holds is all that is needed to go on after a crash: with the same payload
-// the same chunks come out. Random must be kept secret until the record is written.
+// the same chunks come out. With another one it does not go on: that would be sealed with the same key and IVs. Random must be
+// kept secret until the record is written.
 type Upload struct {
-	Header did.Object `json:"header"`
-	Meta   did.Object `json:"meta"`
-	Epoch  uint32     `json:"epoch"`
-	Random []byte     `json:"random"` // what sealing draws: salt, and the record's key of a write-only author
+	Header did.Object  `json:"header"`
+	Meta   did.Object  `json:"meta"`
+	Epoch  uint32      `json:"epoch"`
+	Random []byte      `json:"random"` // what sealing draws: salt, and the record's key of a write-only author
+	Size   int64       `json:"size"`   // of the payload
+	Root   tangle.Hash `json:"root"`   // of the chunks that the payload is sealed into
+
+	leaves []tangle.Hash // of these; nil if it was kept
 }
 
 // uploadRandom is how much sealing draws at most.
 const uploadRandom = channel.SaltBytes + channel.KeySize
 
-// NewUpload begins a detached record.
-func (c *Channel) NewUpload(terms channel.RecordTerms, meta did.Object) (*Upload, error) {
+// NewUpload begins a detached record. It reads the payload, and sends nothing.
+func (c *Channel) NewUpload(terms channel.RecordTerms, meta did.Object, payload io.ReaderAt, size int64) (*Upload, error) {
 	h, err := c.header()
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.sealer()
 	if err != nil {
 		return nil, err
 	}
 	if meta == nil {
 		meta = did.Object{}
 	}
-	u := &Upload{Header: channel.NewWrite(h, terms), Meta: meta, Epoch: c.Info.Epoch, Random: make([]byte, uploadRandom)}
-	_, err = io.ReadFull(c.Random, u.Random)
+	u := &Upload{Header: channel.NewWrite(h, terms), Meta: meta, Epoch: c.Info.Epoch, Random: make([]byte, uploadRandom), Size: size}
+	if _, err := io.ReadFull(c.Random, u.Random); err != nil {
+		return nil, err
+	}
+	_, u.leaves, err = u.seal(s, payload, func(int, []byte) error { return nil })
+	u.Root = channel.BlobRoot(u.leaves)
 	return u, err
+}
+
+// seal passes the chunks to put, and fails if the payload is longer or shorter than it was.
+func (u *Upload) seal(s channel.Sealer, payload io.ReaderAt, put func(n int, chunk []byte) error) (did.Object, []tangle.Hash, error) {
+	body, leaves, err := channel.SealBlob(bytes.NewReader(u.Random), s, u.Header, u.Meta, payload, u.Size, put)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, nil, errChanged
+	}
+	if n, _ := payload.ReadAt(make([]byte, 1), u.Size); err == nil && n > 0 {
+		return nil, nil, errChanged
+	}
+	return body, leaves, err
+}
+
+// resume sees, before anything is sent, that an upload which was kept is of this payload.
+func (u *Upload) resume(ctx context.Context, s channel.Sealer, payload io.ReaderAt, size int64) error {
+	if u.Size != size || u.Root == (tangle.Hash{}) {
+		return ErrAnotherFile
+	}
+	_, leaves, err := u.seal(s, payload, func(int, []byte) error { return ctx.Err() })
+	if err == nil && channel.BlobRoot(leaves) != u.Root {
+		err = ErrAnotherFile
+	}
+	u.leaves = leaves
+	return err
 }
 
 // Progress is told how many chunks of how many the node has.
 type Progress func(done, all int)
 
-// Upload seals a payload, uploads the chunks that the node has not, and makes the signed operation. It reads the payload
-// three times and keeps one chunk of it in memory. The codes of an upload that has to begin anew are epoch_closed and
-// expired.
+// Upload seals a payload, uploads the chunks that the node has not, and makes the signed operation. It keeps one chunk of it
+// in memory, and sends none that is not of the payload that the upload began with. An upload has to begin anew after
+// ErrAnotherFile and the codes epoch_closed and expired.
 func (c *Channel) Upload(ctx context.Context, u *Upload, payload io.ReaderAt, size int64, told Progress) ([]byte, error) {
 	if u.Epoch != c.Info.Epoch {
 		return nil, &client.Problem{Code: "epoch_closed", Title: fmt.Sprintf("the upload was sealed for epoch %d, the current one is %d", u.Epoch, c.Info.Epoch)}
@@ -162,17 +200,19 @@ func (c *Channel) Upload(ctx context.Context, u *Upload, payload io.ReaderAt, si
 	if err != nil {
 		return nil, err
 	}
-	_, leaves, err := channel.SealBlob(bytes.NewReader(u.Random), s, u.Header, u.Meta, payload, size, func(int, []byte) error { return ctx.Err() })
-	if err != nil {
-		return nil, err
+	if u.leaves == nil || u.Size != size {
+		if err := u.resume(ctx, s, payload, size); err != nil {
+			return nil, err
+		}
 	}
-	blob := channel.Blob{Root: channel.BlobRoot(leaves), Chunks: len(leaves), Size: storedSize(s, u.Meta, size)}
+	leaves := u.leaves
+	blob := channel.Blob{Root: u.Root, Chunks: len(leaves), Size: storedSize(s, u.Meta, size)}
 	missing, err := c.declare(ctx, blob, leaves)
 	if err != nil {
 		return nil, err
 	}
 	done := len(leaves) - len(missing)
-	body, again, err := channel.SealBlob(bytes.NewReader(u.Random), s, u.Header, u.Meta, payload, size, func(n int, chunk []byte) error {
+	body, again, err := u.seal(s, payload, func(n int, chunk []byte) error {
 		if n >= len(leaves) || channel.LeafHash(chunk) != leaves[n] {
 			return errChanged
 		}
@@ -196,6 +236,9 @@ func (c *Channel) Upload(ctx context.Context, u *Upload, payload io.ReaderAt, si
 
 // errChanged says that the payload was another one when it was read again.
 var errChanged = errors.New("the file has changed while it was read")
+
+// ErrAnotherFile says that an upload is not of the payload that is there now.
+var ErrAnotherFile = errors.New("the file is not the one that the upload began with")
 
 func (c *Channel) declare(ctx context.Context, blob channel.Blob, leaves []tangle.Hash) (map[int]bool, error) {
 	var state client.BlobState
@@ -222,23 +265,25 @@ func storedSize(s channel.Sealer, meta did.Object, size int64) int64 {
 }
 
 // WriteDetached writes a record with a detached body, and begins anew if the epoch ends meanwhile. kept is told each upload
-// before its first byte is sent, to be kept for Upload after a crash; begun is one that was kept.
-func (c *Channel) WriteDetached(ctx context.Context, r Record, begun *Upload, payload io.ReaderAt, size int64, wait time.Duration, kept func(*Upload) error, told Progress) (done client.Operated, err error) {
+// before its first byte is sent, to be kept for Upload after a crash, and why the one before it, if any, is of no use; begun is
+// one that was kept.
+func (c *Channel) WriteDetached(ctx context.Context, r Record, begun *Upload, payload io.ReaderAt, size int64, wait time.Duration, kept func(u *Upload, instead error) error, told Progress) (done client.Operated, err error) {
 	u := begun
 	for attempt := 1; ; attempt++ {
 		if u == nil {
-			if u, err = c.NewUpload(r.Terms, r.Meta); err != nil {
+			why := err
+			if u, err = c.NewUpload(r.Terms, r.Meta, payload, size); err != nil {
 				return done, err
 			}
-			if err := kept(u); err != nil {
+			if err := kept(u, why); err != nil {
 				return done, err
 			}
 		}
-		entry, err := c.Upload(ctx, u, payload, size, told)
-		if err == nil {
+		var entry []byte
+		if entry, err = c.Upload(ctx, u, payload, size, told); err == nil {
 			done, err = c.Send(ctx, entry, wait)
 		}
-		if again := Races(err) || client.ProblemCode(err) == "expired"; !again || attempt == MaxAttempts {
+		if again := Races(err) || client.ProblemCode(err) == "expired" || errors.Is(err, ErrAnotherFile); !again || attempt == MaxAttempts {
 			return done, err
 		}
 		if u = nil; c.Refresh(ctx) != nil {

@@ -279,7 +279,7 @@ func (r *channelWrite) writeDetached(ctx context.Context, meta did.Object, file 
 	line := r.progress()
 	told := func(done, all int) { line.show("%d of %d chunks", done, all) }
 	if r.finishFlags.out != "" {
-		upload, err := r.channel.NewUpload(r.terms, meta)
+		upload, err := r.channel.NewUpload(r.terms, meta, file, size)
 		if err != nil {
 			return err
 		}
@@ -305,7 +305,11 @@ func (r *channelWrite) writeDetached(ctx context.Context, meta did.Object, file 
 	return r.showOperated(done)
 }
 
-func (r *channelWrite) keepUpload(u *audit.Upload) error {
+// keepUpload writes the state of an upload that begins, in the place of one that is of no use any more.
+func (r *channelWrite) keepUpload(u *audit.Upload, instead error) error {
+	if instead != nil {
+		fmt.Fprintf(r.err, "weft: %s: it begins anew, with fresh keys\n", instead)
+	}
 	if r.resume == "" {
 		return nil
 	}
