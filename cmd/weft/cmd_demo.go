@@ -17,6 +17,7 @@ import (
 
 	"weft/client"
 	"weft/examples/eshop/agecheck"
+	"weft/examples/soc/audittrail"
 	"weft/receipt"
 	"weft/testnet"
 )
@@ -36,7 +37,9 @@ func newDemoCommand(s *shell) *cobra.Command {
 (the machine's package log, or 'git log' where there is none), kills one node with SIGKILL
 in the middle, restarts it and waits until it has the same checkpoint, fetches a receipt,
 checks it offline, changes one byte and shows that the check fails. Then an e-shop checks
-its customers' age by credentials, and whatever can be wrong with one is refused.
+its customers' age by credentials, and whatever can be wrong with one is refused. Then
+security tools write log lines into an encrypted channel, which is followed, checked,
+taken from a contractor and saved as evidence.
 
 On a terminal it then keeps running until Ctrl-C; elsewhere it ends. Exit code 0 if every
 step did what it says.`,
@@ -58,6 +61,7 @@ type demo struct {
 	source string
 	lines  [][]byte
 	step   int
+	tour   *audittrail.Tour
 
 	mu    sync.Mutex // guards what the senders gather
 	times []time.Duration
@@ -76,7 +80,7 @@ func (d *demo) run(ctx context.Context, args []string) error {
 	defer remove()
 	d.net = net
 	defer net.Stop()
-	for _, step := range []func(context.Context) error{d.start, d.send, d.lone, d.sendWithOneKilled, d.restart, d.proof, d.ageCheck} {
+	for _, step := range []func(context.Context) error{d.start, d.send, d.lone, d.sendWithOneKilled, d.restart, d.proof, d.ageCheck, d.auditTrail} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -89,6 +93,10 @@ func (d *demo) run(ctx context.Context, args []string) error {
 		d.print("everything worked; the network runs on until Ctrl-C\n\n")
 		d.watch(ctx, net)
 		return nil
+	}
+	net.Stop()
+	if err := d.offline(); err != nil {
+		return err
 	}
 	d.print("everything worked\n")
 	if d.json {
@@ -356,7 +364,6 @@ func (d *demo) proof(ctx context.Context) error {
 	return nil
 }
 
-// refusal is why a receipt does not verify.
 // ageCheck tells the story of examples/eshop.
 func (d *demo) ageCheck(ctx context.Context) error {
 	d.say("an age check at an e-shop: identities, credentials, trust and revocation, over four members' nodes")
@@ -372,6 +379,37 @@ func (d *demo) ageCheck(ctx context.Context) error {
 	return nil
 }
 
+// auditTrail tells the story of examples/soc.
+func (d *demo) auditTrail(ctx context.Context) error {
+	d.say("an audit trail of security tools: an encrypted channel, its rights enforced by every node")
+	tour := audittrail.Tour{Lines: d.lines, Say: func(format string, args ...any) { d.print("   "+format+"\n", args...) }}
+	for _, node := range d.net.Nodes {
+		tour.Nodes = append(tour.Nodes, node.Client)
+	}
+	var err error
+	if tour.Genesis, err = os.ReadFile(filepath.Join(d.net.Dir, "genesis.json")); err != nil {
+		return err
+	}
+	if err := tour.Run(ctx); err != nil {
+		return err
+	}
+	d.tour = &tour
+	path := filepath.Join(d.net.Dir, "evidence.zip")
+	d.print("   to check it yourself: weft channel verify %s --genesis %s\n", path, filepath.Join(d.net.Dir, "genesis.json"))
+	return os.WriteFile(path, tour.Bundle, 0o644)
+}
+
+// offline checks the evidence once more: no node runs any longer.
+func (d *demo) offline() error {
+	report, err := d.tour.Verify(d.tour.Bundle)
+	if err != nil || !report.Verified {
+		return fmt.Errorf("the evidence is refused: %w %+v", err, report.Checks)
+	}
+	d.print("the network is stopped; the evidence of %d records verifies without it\n", report.Records)
+	return nil
+}
+
+// refusal is why a receipt does not verify.
 func refusal(report receipt.Report, err error) string {
 	if err != nil {
 		return "refused: " + err.Error()
