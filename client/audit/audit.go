@@ -13,6 +13,7 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -103,13 +104,21 @@ func NewSession(c Config) *Session {
 // errNoNode is what a session without a node says.
 var errNoNode = errors.New("this needs a node")
 
-// ask does something at the node, and again with a fresh login if the node wants to know who asks.
+// ask does something at the node, and again with a fresh login if the node wants to know who asks. What a node
+// does not show to strangers, such as a hidden channel, is not there without a login: then too it asks again, once.
 func (s *Session) ask(ctx context.Context, do func(*client.Client) error) error {
 	node := s.current()
 	if node == nil {
 		return errNoNode
 	}
 	err := do(node)
+	if s.canLogin() && node == s.Node && slices.Contains([]string{"unknown_channel", "not_found"}, client.ProblemCode(err)) {
+		node, fault := s.login(ctx, node)
+		if fault != nil {
+			return fmt.Errorf("%w; that is what a caller without a login gets, and to log in failed: %v", err, fault)
+		}
+		return do(node)
+	}
 	if !s.wantsLogin(err) {
 		return err
 	}
@@ -125,8 +134,10 @@ func (s *Session) current() *client.Client {
 	return s.node
 }
 
+func (s *Session) canLogin() bool { return !s.NoLogin && s.Identity.Sign != nil }
+
 func (s *Session) wantsLogin(err error) bool {
-	return !s.NoLogin && s.Identity.Sign != nil && slices.Contains([]string{"unauthenticated", "bad_token", "token_expired"}, client.ProblemCode(err))
+	return s.canLogin() && slices.Contains([]string{"unauthenticated", "bad_token", "token_expired"}, client.ProblemCode(err))
 }
 
 // login logs in unless somebody else has done so since the caller looked.

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -289,6 +291,60 @@ func TestHiddenChannels(t *testing.T) {
 	for n, entry := range l.entries {
 		if bytes.Contains(entry, []byte("secret")) {
 			t.Errorf("event %d shows the name", n)
+		}
+	}
+}
+
+// TestWhatIsNotThereForStrangers has a node that tells of a channel only after a login.
+func TestWhatIsNotThereForStrangers(t *testing.T) {
+	who := must(FromKeyFile(sharedReader(t), ""))
+	id := channel.ID{7}
+	for _, x := range []struct {
+		name          string
+		known, refuse bool // the channel to who has logged in; the login
+		logins, asked int
+		code          string
+	}{
+		{"hidden", true, false, 1, 3, ""},
+		{"unknown", false, false, 1, 3, "unknown_channel"},
+		{"no login", true, true, 1, 1, "unknown_channel"},
+	} {
+		logins, asked := 0, 0
+		problem := func(w http.ResponseWriter, status int, code string) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(status)
+			json.NewEncoder(w).Encode(map[string]any{"code": code})
+		}
+		mux := http.NewServeMux()
+		mux.HandleFunc("POST /api/v1/auth/challenges", func(w http.ResponseWriter, r *http.Request) {
+			if logins++; x.refuse {
+				problem(w, http.StatusForbidden, "forbidden")
+				return
+			}
+			json.NewEncoder(w).Encode(client.Challenge{ID: "c", Nonce: "n", Audience: "http://" + r.Host})
+		})
+		mux.HandleFunc("POST /api/v1/auth/tokens", func(w http.ResponseWriter, _ *http.Request) {
+			json.NewEncoder(w).Encode(client.AccessToken{Token: "t"})
+		})
+		mux.HandleFunc("GET /api/v1/channels/{id}", func(w http.ResponseWriter, r *http.Request) {
+			if asked++; !x.known || caller(r) != "t" {
+				problem(w, http.StatusNotFound, "unknown_channel")
+				return
+			}
+			json.NewEncoder(w).Encode(client.Channel{ID: id, Access: channel.Public})
+		})
+		server := httptest.NewServer(mux)
+		s := NewSession(Config{Node: must(client.New(client.Config{URL: server.URL, Retry: client.NoRetry()})), Identity: who})
+		_, err := s.Open(t.Context(), id)
+		if client.ProblemCode(err) != x.code || (err == nil) != (x.code == "") {
+			t.Errorf("%s: %v", x.name, err)
+		}
+		if !x.refuse {
+			s.Open(t.Context(), id) // now it is known who asks
+		}
+		server.Close()
+		if asked != x.asked || logins != x.logins {
+			t.Errorf("%s: asked %d times, with %d logins", x.name, asked, logins)
 		}
 	}
 }
