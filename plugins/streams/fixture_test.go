@@ -86,6 +86,8 @@ func (b *lockedBuffer) bytes() []byte {
 	return bytes.Clone(b.b.Bytes())
 }
 
+const operatorToken = "operator token of the tests"
+
 type networkOptions struct {
 	nodes    int
 	settings func(i int) string
@@ -148,7 +150,7 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 		s := w.storeIn(dir, o)
 		c := node.Config{
 			Genesis: g, Key: key, Store: s, Tuning: node.DefaultTuning(), Dir: dir, Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(o)},
-			API: node.APIConfig{API: api}, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers,
+			API: node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers,
 			Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}
 		if o.settings != nil {

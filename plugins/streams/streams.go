@@ -80,7 +80,7 @@ func openPaced(h plugins.Host, now func() time.Time, p pace) (plugins.Plugin, er
 	plugin := l.plugin()
 	plugin.Admit = s.admit
 	plugin.HTTP = plugins.Routes{List: s.routes(), Codes: statuses(), OpenAPI: [][]byte{openAPI}}
-	plugin.Operation, plugin.Run, plugin.Answer = s.operations.Look, s.run, s.answer
+	plugin.Operation, plugin.Run, plugin.Answer, plugin.Gone = s.operations.Look, s.run, s.answer, s.gone
 	return plugin, nil
 }
 
