@@ -44,6 +44,10 @@ type Plugin struct {
 	// writes are durable together with Apply's; rejected is nil for an accepted entry.
 	Index func(index Index, entry Ordered, rejected *Rejection)
 
+	// Gone says that an ordered entry of this plugin must not be served any more, because it was erased: the API gives its
+	// hash alone, and receipts without it. Peers still get it, who could not replay the ledger otherwise.
+	Gone func(at tangle.Position, index int) bool
+
 	// HTTP is what it serves.
 	HTTP Routes
 
