@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -162,14 +163,26 @@ func (x *channelTour) hiddenAndPublic() {
 	if strings.Contains(out, x.did("owner")) {
 		t.Error("a hidden channel is listed for a stranger")
 	}
+	out, _ = x.as(1, 0, "auditor", "", "show", "unseen")
+	wantText(t, out, "unseen", x.did("owner"))
+	out, _ = x.as(0, 0, "owner", "", "list", "--owner", x.did("owner"))
+	unseen := regexp.MustCompile(`[0-9a-f]{64}`).FindString(out)
+	out, _ = x.as(2, 0, "owner", "", "show", unseen)
+	wantText(t, out, "unseen")
+	x.as(2, 1, "tool", "", "show", unseen)
 	x.as(1, 0, "owner", "", "configure", "unseen", "--status", "closed", "--to-owner", x.did("soc"), "--yes")
 	out, _ = x.as(2, 0, "soc", "", "show", "unseen")
 	wantText(t, out, "unseen", x.did("soc"))
-	x.as(0, 0, "owner", "", "create", "notices", "--public")
+	out, _ = x.as(0, 0, "owner", "", "create", "notices", "--public")
+	notices := regexp.MustCompile(`channel +([0-9a-f]{64})`).FindStringSubmatch(out)[1]
 	x.as(0, 0, "owner", "first\nsecond\n", "write", "notices", "--lines")
 	x.as(0, 0, "owner", "", "write", "notices", x.path("note"))
 	out, _ = weft(t, 0, "", x.n.Nodes[3].API, "channel", "read", "notices", "--owner", x.did("owner"), "--keys", x.path("tool"))
 	wantText(t, out, `{"text":"first"}`, `{"text":"second"}`, "(detached)")
 	out, _ = x.as(2, 0, "tool", "", "read", "notices", "3", "--out", "-")
 	wantText(t, out, "from the regulator")
+	out, _ = weft(t, 0, "", x.n.Nodes[1].API, "channel", "read", notices)
+	wantText(t, out, `{"text":"first"}`)
+	_, errOut := weft(t, 1, "", x.n.Nodes[1].API, "channel", "read", "notices")
+	wantText(t, errOut, "by its ID", "--keys")
 }

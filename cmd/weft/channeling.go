@@ -172,6 +172,8 @@ func (r *channeling) find(ctx context.Context, name string) (channel.ID, error) 
 		err = r.findHidden(ctx, name, found)
 	}
 	switch {
+	case client.ProblemCode(err) == "unauthenticated" && len(r.ring.files) == 0:
+		return channel.ID{}, fmt.Errorf("%w\nThe node looks names up for callers whom it knows: name the channel by its ID, or give --keys FILE or --token-file", err)
 	case err != nil:
 		return channel.ID{}, r.failed(err)
 	case len(found) == 0:
@@ -189,9 +191,10 @@ func (r *channeling) find(ctx context.Context, name string) (channel.ID, error) 
 	return channel.ID{}, nil
 }
 
-// findHidden looks into the sealed names of channels that this identity takes part in.
+// findHidden looks into the sealed names of the channels that this identity takes part in, and if none is the one, of all that
+// it sees: some see a hidden channel without taking part.
 func (r *channeling) findHidden(ctx context.Context, name string, found map[channel.ID]string) error {
-	return r.each(ctx, client.ChannelFilter{Participant: r.session.Identity.DID, Owner: r.owner, Archived: true}, func(c client.Channel) error {
+	visit := func(c client.Channel) error {
 		if !c.Hidden {
 			return nil
 		}
@@ -200,7 +203,12 @@ func (r *channeling) findHidden(ctx context.Context, name string, found map[chan
 			found[c.ID] = c.Owner
 		}
 		return err
-	})
+	}
+	err := r.each(ctx, client.ChannelFilter{Participant: r.session.Identity.DID, Owner: r.owner, Archived: true}, visit)
+	if err != nil || len(found) > 0 {
+		return err
+	}
+	return r.each(ctx, client.ChannelFilter{Owner: r.owner, Access: string(channel.Private), Archived: true}, visit)
 }
 
 // each visits all channels that a filter picks.
