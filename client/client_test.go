@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -125,6 +126,17 @@ func TestProblemsKeepWhatTheNodeSaid(t *testing.T) {
 	}
 	if ProblemCode(err) != "tag_unknown" || Unreachable(err) {
 		t.Errorf("code %q, unreachable %v", ProblemCode(err), Unreachable(err))
+	}
+}
+
+// TestProblemsOfABatch have no status of their own.
+func TestProblemsOfABatch(t *testing.T) {
+	var r BatchResult
+	if err := json.Unmarshal([]byte(`{"problem":{"code":"record_limit","title":"Record limit"}}`), &r); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Err().Error(), "Record limit (record_limit)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -49,7 +49,10 @@ func (p *Problem) Error() string {
 	if text == "" {
 		text = p.Title
 	}
-	s := fmt.Sprintf("%s (%s, HTTP %d", text, p.Code, p.Status)
+	s := text + " (" + p.Code
+	if p.Status != 0 { // else one of a batch
+		s += fmt.Sprintf(", HTTP %d", p.Status)
+	}
 	if p.RequestID != "" {
 		s += ", request " + p.RequestID
 	}
