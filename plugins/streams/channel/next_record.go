@@ -35,7 +35,7 @@ func (j *judge) write() error {
 		return reject("blob_taken", "the blob belongs to another record")
 	}
 	j.actor.Records++
-	j.put(j.actor)
+	j.set(participantKey(j.op.Channel, j.actor.DID), j.actor.bytes()) // that it takes part is known
 	j.record(r)
 	return nil
 }

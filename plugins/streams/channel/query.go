@@ -51,8 +51,7 @@ func FindName(v plugins.View, owner, name string) (id ID, found bool) {
 
 // ReadParticipant returns a participant, and whether the DID ever was one or asked to be.
 func ReadParticipant(v plugins.View, id ID, did string) (p Participant, found bool, err error) {
-	found, err = readJSON(v.Get(participantKey(id, did)), &p)
-	return p, found, err
+	return parseParticipant(v.Get(participantKey(id, did)))
 }
 
 // Participants visits the subscriptions of a channel in the order of their keys. from is the key to go on at: "" is the
@@ -61,8 +60,8 @@ func Participants(v plugins.View, id ID, from string, visit func(key string, p P
 	prefix := key(prefixParticipant, id)
 	var fault error
 	v.Scan(append(slices.Clone(prefix), from...), after(prefix), func(k, value []byte) bool {
-		var p Participant
-		if _, fault = readJSON(value, &p); fault != nil {
+		p, _, err := parseParticipant(value)
+		if fault = err; err != nil {
 			return false
 		}
 		return visit(string(k[len(prefix):]), p)
@@ -180,8 +179,7 @@ func RekeyDue(v plugins.View, c *Channel, h Head, t tangle.Time) (due bool, err 
 	}
 	prefix := key(prefixWrap, c.ID, be32(h.Epoch))
 	v.Scan(prefix, after(prefix), func(k, _ []byte) bool {
-		var p Participant
-		found, fault := readJSON(v.Get(key(prefixParticipant, c.ID, k[len(prefix):])), &p)
+		p, found, fault := parseParticipant(v.Get(key(prefixParticipant, c.ID, k[len(prefix):])))
 		if err = fault; err != nil {
 			return false
 		}

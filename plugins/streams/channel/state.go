@@ -17,7 +17,7 @@ import (
 //
 //	c id                     Channel, binary: what configure changes
 //	h id                     Head, binary: what every operation changes
-//	p id H(did)              Participant, JSON
+//	p id H(did)              Participant, binary
 //	m H(did) id              1: channels that a DID is or was a participant of, or sees
 //	v id event u64           Event, binary
 //	s id seq u64             event u64 of the record
@@ -294,6 +294,51 @@ type Participant struct {
 	Joined     uint32      `json:"joined,omitempty"`  // first epoch that a history other than full lets it open
 	Records    int64       `json:"records,omitempty"` // ordered under this grant
 	Rejections int         `json:"rejections,omitempty"`
+}
+
+func (p *Participant) bytes() []byte {
+	b := make([]byte, 0, 320)
+	b = appendText(appendText(b, p.DID), string(p.State))
+	for _, n := range []uint64{p.Event, uint64(p.Time), uint64(p.Records)} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	b = binary.BigEndian.AppendUint32(b, p.Joined)
+	b = binary.BigEndian.AppendUint32(b, uint32(p.Rejections))
+	b = append(b, flags(p.Grant != nil, p.Asked != nil))
+	if g := p.Grant; g != nil {
+		b = append(appendText(b, g.Participant), byte(g.Rights))
+		b = appendTexts(appendTexts(b, g.Roles), g.Tags)
+		for _, n := range []uint64{uint64(g.ValidFrom), uint64(g.ValidUntil), uint64(g.MaxRecords)} {
+			b = binary.BigEndian.AppendUint64(b, n)
+		}
+		b = appendText(appendText(b, string(g.Custody)), g.Agreement)
+	}
+	if a := p.Asked; a != nil {
+		b = appendTexts(append(b, byte(a.Rights)), a.Roles)
+		b = appendText(appendText(b, string(a.Custody)), a.Agreement)
+	}
+	return b
+}
+
+// parseParticipant reads a record; nil is none. An error is no rejection: the state is damaged, and the node must stop.
+func parseParticipant(b []byte) (p Participant, found bool, err error) {
+	if b == nil {
+		return p, false, nil
+	}
+	r := scanner{b: b}
+	p.DID, p.State = r.text(), State(r.text())
+	p.Event, p.Time, p.Records = r.u64(), tangle.Time(r.u64()), int64(r.u64())
+	p.Joined, p.Rejections = r.u32(), int(r.u32())
+	f := r.u8()
+	if f&1 != 0 {
+		p.Grant = &Grant{Participant: r.text(), Rights: Rights(r.u8()), Roles: r.texts(), Tags: r.texts()}
+		p.Grant.ValidFrom, p.Grant.ValidUntil, p.Grant.MaxRecords = tangle.Time(r.u64()), tangle.Time(r.u64()), int64(r.u64())
+		p.Grant.Custody, p.Grant.Agreement = Custody(r.text()), r.text()
+	}
+	if f&2 != 0 {
+		p.Asked = &Asked{Rights: Rights(r.u8()), Roles: r.texts(), Custody: Custody(r.text()), Agreement: r.text()}
+	}
+	return p, true, r.done()
 }
 
 // Event is an accepted operation at its place.
