@@ -19,7 +19,8 @@ type Change struct {
 	Epoch   *channel.Epoch // that it opens; nil: none
 	Later   []channel.Wrap // of Number, for keyloads once the change counts
 	Number  uint32
-	Skipped []error // readers that nothing could be sealed to
+	Skipped []error     // readers that nothing could be sealed to
+	Sealed  []ReaderKey // that keys are sealed to, in Body or Later, as the resolver names them
 
 	Past []Reader // auditors who get the keys of all epochs before that are open here
 }
@@ -129,7 +130,6 @@ func (s *Session) sealEpoch(ctx context.Context, id channel.ID, number uint32, k
 // wrapOwnFirst seals to this identity before all others: a key that nobody has is lost. Without a node it is sealed to the
 // keys of the key file.
 func (s *Session) wrapOwnFirst(ctx context.Context, id channel.ID, number uint32, key channel.Key, readers []Reader, change *Change) ([]channel.Wrap, error) {
-	var wraps []channel.Wrap
 	own, err := s.ReaderKeys(ctx, s.Identity.DID, s.Identity.Agreement())
 	if errors.Is(err, errNoNode) {
 		own, err = s.Identity.ownKeys(), nil
@@ -140,16 +140,13 @@ func (s *Session) wrapOwnFirst(ctx context.Context, id channel.ID, number uint32
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range own {
-		w, err := key.Wrap(id, number, k.To, k.Public)
-		if err != nil {
-			return nil, err
-		}
-		wraps = append(wraps, w)
+	wraps, err := wrapEach(id, number, key, own)
+	if err != nil {
+		return nil, err
 	}
+	change.Sealed = append(change.Sealed, own...)
 	others := slices.DeleteFunc(slices.Clone(readers), func(r Reader) bool { return r.DID == s.Identity.DID })
-	more, skipped, err := s.wrapAll(ctx, id, number, key, others)
-	change.Skipped = append(change.Skipped, skipped...)
+	more, err := s.wrapAll(ctx, id, number, key, others, change)
 	return append(wraps, more...), err
 }
 
@@ -320,15 +317,14 @@ func (c *Channel) currentFor(ctx context.Context, readers []Reader, change *Chan
 	if err != nil {
 		return nil, err
 	}
-	wraps, skipped, err := c.wrapAll(ctx, c.ID, c.Info.Epoch, key, readers)
-	change.Skipped = append(change.Skipped, skipped...)
+	wraps, err := c.wrapAll(ctx, c.ID, c.Info.Epoch, key, readers, change)
 	if err != nil {
 		return nil, err
 	}
 	var list []channel.Keys
 	room := channel.MaxWraps
 	if zero, ok := c.Keys[0]; ok && c.Info.Hidden {
-		sight, _, err := c.wrapAll(ctx, c.ID, 0, zero, readers)
+		sight, err := c.wrapAll(ctx, c.ID, 0, zero, readers, &Change{}) // the same readers
 		if err != nil {
 			return nil, err
 		}
@@ -521,12 +517,13 @@ func (c *Channel) KeyLoad(ctx context.Context, number uint32, readers []Reader) 
 	if !ok {
 		return 0, nil, fmt.Errorf("no key of epoch %d: %w", number, errNoKey)
 	}
-	wraps, skipped, err := c.wrapAll(ctx, c.ID, number, key, readers)
+	change := &Change{}
+	wraps, err := c.wrapAll(ctx, c.ID, number, key, readers, change)
 	if err != nil {
-		return 0, skipped, err
+		return 0, nil, err
 	}
 	operations, err = c.keyload(ctx, number, wraps)
-	return operations, skipped, err
+	return operations, change.Skipped, err
 }
 
 // keyload publishes wraps, MaxWraps in each operation, several operations at a time.

@@ -117,10 +117,11 @@ type Reader struct {
 	Agreement string // of a did:key
 }
 
-// wrapAll seals a key to all readers. Who has no keys any more is left out and told in skipped: one deactivated DID must not
-// hold up a new epoch for the others.
-func (s *Session) wrapAll(ctx context.Context, id channel.ID, number uint32, key channel.Key, readers []Reader) (wraps []channel.Wrap, skipped []error, err error) {
+// wrapAll seals a key to all readers. Who has no keys any more is left out and told in change.Skipped: one deactivated DID must
+// not hold up a new epoch for the others.
+func (s *Session) wrapAll(ctx context.Context, id channel.ID, number uint32, key channel.Key, readers []Reader, change *Change) (wraps []channel.Wrap, err error) {
 	type outcome struct {
+		keys  []ReaderKey
 		wraps []channel.Wrap
 		err   error
 	}
@@ -129,30 +130,30 @@ func (s *Session) wrapAll(ctx context.Context, id channel.ID, number uint32, key
 	g.SetLimit(resolveAtOnce)
 	for i, r := range readers {
 		g.Go(func() error {
-			outcomes[i].wraps, outcomes[i].err = s.wrapOne(ctx, id, number, key, r)
-			if client.Unreachable(outcomes[i].err) || ctx.Err() != nil {
-				return outcomes[i].err
+			o := &outcomes[i]
+			if o.keys, o.err = s.ReaderKeys(ctx, r.DID, r.Agreement); o.err == nil {
+				o.wraps, o.err = wrapEach(id, number, key, o.keys)
+			}
+			if client.Unreachable(o.err) || ctx.Err() != nil {
+				return o.err
 			}
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, nil, err
-	}
-	for _, o := range outcomes {
-		wraps = append(wraps, o.wraps...)
-		if o.err != nil {
-			skipped = append(skipped, o.err)
-		}
-	}
-	return wraps, skipped, nil
-}
-
-func (s *Session) wrapOne(ctx context.Context, id channel.ID, number uint32, key channel.Key, r Reader) (wraps []channel.Wrap, err error) {
-	keys, err := s.ReaderKeys(ctx, r.DID, r.Agreement)
-	if err != nil {
 		return nil, err
 	}
+	for _, o := range outcomes {
+		if o.err != nil {
+			change.Skipped = append(change.Skipped, o.err)
+			continue
+		}
+		wraps, change.Sealed = append(wraps, o.wraps...), append(change.Sealed, o.keys...)
+	}
+	return wraps, nil
+}
+
+func wrapEach(id channel.ID, number uint32, key channel.Key, keys []ReaderKey) (wraps []channel.Wrap, err error) {
 	for _, k := range keys {
 		w, err := key.Wrap(id, number, k.To, k.Public)
 		if err != nil {

@@ -62,6 +62,27 @@ func TestChannelOperationsOfTheCommandLineDecode(t *testing.T) {
 	}
 }
 
+// TestKeysAreShownBeforeSigning wants the very keys that an epoch is sealed to, not their names alone.
+func TestKeysAreShownBeforeSigning(t *testing.T) {
+	x := &shop{t: t, dir: t.TempDir()}
+	x.create("keys", "did")
+	f, err := keyfile.Read(x.path("keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, told bytes.Buffer
+	args := []string{"channel", "create", "n", "--hidden", "--keys", x.path("keys"), "--network", testNetwork, "--out", x.path("op"), "--yes"}
+	if code := run(args, strings.NewReader(""), &out, &told, nil); code != 0 {
+		t.Fatalf("exit %d\n%s", code, &told)
+	}
+	wantText(t, told.String(), "SEALED to 1 keys")
+	for _, k := range f.Keys() {
+		if n := strings.Count(told.String(), k.Public); k.Algorithm == keyfile.X25519 && n != 1 {
+			t.Errorf("%s is shown %d times:\n%s", k.Public, n, &told)
+		}
+	}
+}
+
 // lineNode is a node that takes lines of a write-only author, as scripted.
 type lineNode struct {
 	t       *testing.T

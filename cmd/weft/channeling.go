@@ -256,6 +256,7 @@ func (r *channeling) change(ctx context.Context, name string, grave bool, build 
 			return r.failed(err)
 		}
 		r.warn(change.Skipped)
+		r.sealedTo(change)
 		_, err = r.finish(ctx, change.Body, r.ring, r.finishFlags, grave)
 		if audit.Races(err) && attempt < audit.MaxAttempts {
 			fmt.Fprintf(r.err, "weft: %s: making it anew\n", client.ProblemCode(err))
@@ -296,6 +297,26 @@ func (r *channeling) told(done audit.Settled) {
 func (r *channeling) warn(skipped []error) {
 	for _, err := range skipped {
 		fmt.Fprintf(r.err, "weft: without a key: %s\n", err)
+	}
+}
+
+// sealedTo shows the keys themselves that a change seals to, before it is signed: the operation names them by URLs alone, and
+// what key stands behind one is what the node says.
+func (r *channeling) sealedTo(change *audit.Change) {
+	seen := map[string]bool{}
+	var lines []string
+	for _, k := range change.Sealed {
+		line := fmt.Sprintf("  %s  %s", did.PublicKey{Type: did.X25519, Bytes: k.Public}.Multikey(), printable([]byte(k.To)))
+		if !seen[line] {
+			seen[line], lines = true, append(lines, line)
+		}
+	}
+	says := ""
+	if r.session.Node != nil {
+		says = "; whose they are the node says"
+	}
+	if len(lines) > 0 {
+		fmt.Fprintf(r.err, "SEALED to %d keys%s:\n%s\n", len(lines), says, strings.Join(lines, "\n"))
 	}
 }
 
