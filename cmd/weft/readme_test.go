@@ -48,6 +48,12 @@ func TestIdentityCommands(t *testing.T) {
 	wantText(t, out, `"id":"did:weft:`, `"verified":true`, `"status":"final"`, `"versionId":"2-`)
 }
 
+// TestChannelCommands runs what docs/channels.md shows.
+func TestChannelCommands(t *testing.T) {
+	out := runBesideNetwork(t, "bin/weft testnet --dir net", shellBlocks(t, "../../docs/channels.md"))
+	wantText(t, out, "port scan", "bad login", "2 records, 1 opened")
+}
+
 // TestWalkthrough runs the age check in curl.
 func TestWalkthrough(t *testing.T) {
 	out := runBesideNetwork(t, "bin/weft testnet --dir net", readFile(t, "../../examples/eshop/walkthrough.sh"))
