@@ -113,7 +113,7 @@ they are. Load generator and nodes share this machine's cores.`,
 	f.IntVar(&b.entryBytes, "entry-bytes", 250, "bytes of an entry")
 	f.IntVar(&b.batch, "batch", client.MaxBatch, "entries in a request of batched and half")
 	f.IntVar(&b.connections, "connections", 0, "connections over all nodes; 0: what suits the scenario")
-	f.Float64Var(&b.rate, "rate", 0, "entries a second of half, one-down and channel; 0: half of the peak, and the most")
+	f.Float64Var(&b.rate, "rate", 0, "entries a second of half, one-down, channel and channel-live; 0: what suits the scenario")
 	f.StringSliceVar(&b.scenarios, "scenario", nil, "a scenario, as an argument names it; may be repeated")
 	f.Uint64Var(&b.seed, "seed", 1, "of all random choices")
 	c.AddCommand(newCrashCommand(s))
