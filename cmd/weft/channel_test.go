@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"testing"
 
 	"weft/client"
+	"weft/client/audit"
+	"weft/plugins/identity/did"
 	"weft/plugins/identity/keyfile"
 	"weft/plugins/streams/channel"
 	"weft/tangle"
@@ -80,6 +83,22 @@ func TestKeysAreShownBeforeSigning(t *testing.T) {
 		if n := strings.Count(told.String(), k.Public); k.Algorithm == keyfile.X25519 && n != 1 {
 			t.Errorf("%s is shown %d times:\n%s", k.Public, n, &told)
 		}
+	}
+}
+
+// TestTheStateOfAnUploadKeepsWhatItIsOf, or a changed file would not be noticed.
+func TestTheStateOfAnUploadKeepsWhatItIsOf(t *testing.T) {
+	var told bytes.Buffer
+	r := &channelWrite{resume: filepath.Join(t.TempDir(), "state")}
+	r.shell = &shell{err: &told}
+	r.channel = &audit.Channel{ID: channel.ID{1}}
+	want := &audit.Upload{Header: did.Object{"nonce": "n"}, Meta: did.Object{}, Epoch: 3, Random: []byte{1, 2}, Size: 70_000, Root: tangle.Hash{4}}
+	if err := r.keepUpload(want, audit.ErrAnotherFile); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, told.String(), "the file is not the one", "begins anew")
+	if got, err := r.loadUpload(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
