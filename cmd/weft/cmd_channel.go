@@ -43,9 +43,9 @@ keys those are: the logs of their DIDs are checked here.
 
 // settingFlags are what create and configure say of a channel.
 type settingFlags struct {
-	name, description, status, history, custody string
-	topics, tags, roles                         []string
-	grace, retention                            int
+	description, status, history, custody string
+	topics, tags, roles                   []string
+	grace, retention                      int
 }
 
 func (x *settingFlags) add(c *cobra.Command) {

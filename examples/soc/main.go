@@ -23,7 +23,7 @@ func main() {
 
 func run(args []string) (err error) {
 	if len(args) < 3 {
-		return errors.New("usage: soc GENESIS LOG URL...")
+		return errors.New("usage: soc GENESIS LOG URL [URL]")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

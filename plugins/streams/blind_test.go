@@ -126,9 +126,7 @@ func (w *network) operatorSeesNothing(id, hidden channel.ID, d detached, marker 
 	var messages pageOf[struct{ Entries []struct{ EntryHash string } }]
 	w.call(0, "GET", "/api/v1/messages?limit=200", nil, operator...).into(200, &messages)
 	for _, m := range messages.Items {
-		for _, e := range m.Entries {
-			l.Items = append(l.Items, e)
-		}
+		l.Items = append(l.Items, m.Entries...)
 	}
 	for _, e := range l.Items {
 		w.mustNotHave("entry "+e.EntryHash, w.call(0, "GET", "/api/v1/entries/"+e.EntryHash, nil, operator...).body, marker)

@@ -365,15 +365,6 @@ func (w *network) newPerson(name string) *person {
 	return p
 }
 
-// keyed is a did:key: a shared reader.
-func (w *network) keyed(name string) *person {
-	p := &person{name: name}
-	p.key, p.agreement = keysOf(name)
-	p.did = did.DIDKey(did.Ed25519Key(p.key.Public().(ed25519.PublicKey)))
-	p.to = p.did + "#" + p.multikey()
-	return p
-}
-
 func (p *person) multikey() string {
 	return did.PublicKey{Type: did.X25519, Bytes: p.agreement.PublicKey().Bytes()}.Multikey()
 }

@@ -3,8 +3,8 @@ package vc
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
-	"time"
 
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/jsonld"
@@ -32,21 +32,17 @@ func TestPoisonGraph(t *testing.T) {
 	o.Cryptosuite = SuiteRDFC
 	good := signed(t, s.config, credentialOf(s.issuer.did, s.holder.did), s.issuer, o)
 	poison := clone(t, with(good, did.Object{"credentialSubject": knot(s.holder.did, 10)}))
-	start := time.Now()
-	only(t, Verify(s.config, text(t, poison), Options{}), CheckSignature, "bad_signature")
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("one poison graph took %v", took)
+	r := Verify(s.config, text(t, poison), Options{})
+	only(t, r, CheckSignature, "bad_signature")
+	if c, _ := r.Check(CheckSignature); !strings.Contains(c.Reason, "too much work") {
+		t.Errorf("a poison graph is refused for another reason: %s", c.Reason)
 	}
 	var many []did.Object
 	for range MaxCredentials {
 		many = append(many, poison)
 	}
-	start = time.Now()
-	r := s.verify(t, s.present(t, presentedBy(s.holder), many...))
+	r = s.verify(t, s.present(t, presentedBy(s.holder), many...))
 	only(t, r, CheckSignature, "bad_signature")
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("a presentation full of poison took %v", took)
-	}
 	if len(r.Credentials) != 1 {
 		t.Errorf("%d credentials were worked on, want the first alone", len(r.Credentials))
 	}

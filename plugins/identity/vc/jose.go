@@ -189,7 +189,13 @@ func algorithmOf(k did.PublicKey, header string) (algorithm jwa.SignatureAlgorit
 		return algorithm, nil, false
 	}
 	x, y := elliptic.UnmarshalCompressed(curve, k.Bytes)
-	return algorithm, &ecdsa.PublicKey{Curve: curve, X: x, Y: y}, x != nil
+	if x == nil {
+		return algorithm, nil, false
+	}
+	size := (curve.Params().BitSize + 7) / 8
+	point := append([]byte{4}, x.FillBytes(make([]byte, size))...)
+	public, err := ecdsa.ParseUncompressedPublicKey(curve, append(point, y.FillBytes(make([]byte, size))...))
+	return algorithm, public, err == nil
 }
 
 // SignJWT makes a vc+jwt or vp+jwt of claims. The text that sign gets is the JWS signing input; alg is that of the key

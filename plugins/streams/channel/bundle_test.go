@@ -30,7 +30,6 @@ type orderedLog struct {
 	times    []tangle.Time
 	pending  *tangle.Message
 	checks   map[int][]byte // notes by size
-	parts    [][]byte
 }
 
 func newOrderedLog() *orderedLog {

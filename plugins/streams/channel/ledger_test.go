@@ -360,6 +360,4 @@ func (l *ledger) open(k Key, entry []byte) (string, error) {
 	return string(c.Payload), err
 }
 
-func note(s string) did.Object { return did.Object{"note": s} }
-
 func isKeyed(did string) bool { return strings.HasPrefix(did, "did:key:") }
