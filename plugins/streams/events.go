@@ -58,7 +58,7 @@ func (s *streams) listEvents(w http.ResponseWriter, r *http.Request) error {
 		s.damaged(err)
 		return err
 	}
-	return s.answerEvents(w, x.ID, &p, now)
+	return s.answerEvents(w, x.Channel, &p, now)
 }
 
 // readEventFilter reads ?after (not wanted any more), ?to (the last one) and ?op.
@@ -79,14 +79,14 @@ func readEventFilter(r *http.Request) (from, to uint64, op channel.Op, err error
 	return from, to, op, err
 }
 
-func (s *streams) answerEvents(w http.ResponseWriter, id channel.ID, p *page[channel.Event], now asOf) error {
+func (s *streams) answerEvents(w http.ResponseWriter, c channel.Channel, p *page[channel.Event], now asOf) error {
 	views := page[eventView]{asked: p.asked, last: p.last, more: p.more}
 	for _, e := range p.items {
-		v, err := s.viewEvent(id, e, now.Final)
+		v, err := s.viewEvent(c, e, now.Final)
 		if err != nil {
 			return err
 		}
-		if e.Blob != nil && e.ErasedBy == 0 && s.blobs.has(id, e.Blob.Root) {
+		if e.Blob != nil && e.ErasedBy == 0 && s.blobs.has(c.ID, e.Blob.Root) {
 			v.HeldBy = []tangle.Member{s.host.Self}
 		}
 		views.items = append(views.items, v)
@@ -162,7 +162,7 @@ func (s *streams) listRecords(w http.ResponseWriter, r *http.Request) error {
 	if err := s.collectRecords(&p, x, f); err != nil {
 		return err
 	}
-	return s.answerEvents(w, x.ID, &p, now)
+	return s.answerEvents(w, x.Channel, &p, now)
 }
 
 func (s *streams) collectRecords(p *page[channel.Event], x *reader, f recordFilter) error {
@@ -296,7 +296,7 @@ func (s *streams) showRecord(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.viewEvent(x.ID, e, final)
+	v, err := s.viewEvent(x.Channel, e, final)
 	if err != nil {
 		return err
 	}

@@ -201,7 +201,7 @@ func (c *stream) round() (more bool, err error) {
 
 // send adds an event; it goes out with the next flush, or when much has come together.
 func (c *stream) send(e channel.Event) error {
-	data, err := c.render(c.reader.ID, e)
+	data, err := c.render(c.reader.Channel, e)
 	if err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func (c *stream) beat() error {
 	if err := c.judge(); err != nil {
 		return err
 	}
-	if err := c.tellDue(); err != nil {
+	if err := errors.Join(c.over(), c.tellDue()); err != nil {
 		return err
 	}
 	c.buffer = append(c.buffer, ": \n\n"...)
@@ -334,11 +334,11 @@ type rendered struct {
 	bytes int
 }
 
-// renderedKey names an event in one of its forms: it changes when the record is erased, cleared or superseded.
+// renderedKey names an event in one of its forms: it changes when the record is erased or cleared.
 type renderedKey struct {
 	id      channel.ID
 	event   uint64
-	changed uint64
+	erased  uint64
 	cleared bool
 }
 
@@ -370,12 +370,12 @@ func (r *rendered) keep(k renderedKey, b []byte) {
 }
 
 // render is an event as a stream sends it: without what comes later, such as corrections.
-func (s *streams) render(id channel.ID, e channel.Event) ([]byte, error) {
-	k := renderedKey{id, e.Number, e.ErasedBy, e.Cleared}
+func (s *streams) render(c channel.Channel, e channel.Event) ([]byte, error) {
+	k := renderedKey{c.ID, e.Number, e.ErasedBy, e.Cleared || s.pastRetention(c, e)}
 	if b, ok := s.rendered.find(k); ok {
 		return b, nil
 	}
-	v, err := s.viewEvent(id, e, e.Position+1)
+	v, err := s.viewEvent(c, e, e.Position+1)
 	if err != nil {
 		return nil, err
 	}

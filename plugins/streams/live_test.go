@@ -182,17 +182,26 @@ func TestRekeyDueIsTold(t *testing.T) {
 // TestStreamsEnd: tokens run out, and keys are taken away.
 func TestStreamsEnd(t *testing.T) {
 	w := start(t, networkOptions{pace: pace{beat: 50 * time.Millisecond, block: MaxStreamBlock}})
-	people := w.people("owner", "reader")
-	owner, reader := people[0], people[1]
+	people := w.people("owner", "reader", "guest")
+	owner, reader, guest := people[0], people[1], people[2]
 	id := w.create(owner)
 	w.grant(owner, id, channel.Read, reader)
+	until := tangle.TimeOf(w.clock.now().Add(10 * time.Minute).Truncate(time.Second))
+	w.done(owner, id, channel.NewAuthorize(w.header(owner, id), []channel.Grant{{Participant: guest.did, Rights: channel.Read, ValidUntil: until}},
+		[]channel.Keys{{Number: 1, Wraps: w.wraps(id, 1, guest)}}, nil))
 	f := w.follow(0, reader, id, "")
+	third := w.follow(0, guest, id, "")
 	other := w.follow(0, owner, id, "")
 	w.call(0, "DELETE", "/api/v1/auth/tokens/current", nil, "Authorization", "Bearer "+w.login(0, reader)).want(204)
 	if e := f.want("end", ""); !strings.Contains(e.data, "revoked") {
 		t.Errorf("end %s", e.data)
 	}
-	w.clock.forward(16 * time.Minute)
+	w.clock.forward(11 * time.Minute)
+	if e := third.want("end", ""); !strings.Contains(e.data, "revoked") {
+		t.Errorf("end of who may not read any more %s", e.data)
+	}
+	other.want("rekeyDue", "")
+	w.clock.forward(5 * time.Minute)
 	if e := other.want("end", ""); !strings.Contains(e.data, "token_expired") {
 		t.Errorf("end %s", e.data)
 	}

@@ -163,7 +163,10 @@ type erasedView struct {
 const maxSuperseding = 100
 
 // viewEvent shows an event with its operation.
-func (s *streams) viewEvent(id channel.ID, e channel.Event, final tangle.Position) (eventView, error) {
+func (s *streams) viewEvent(c channel.Channel, e channel.Event, final tangle.Position) (eventView, error) {
+	if e.IsRecord() && s.pastRetention(c, e) { // it is cleared with one of the next operations
+		e.Cleared, e.Actor, e.Created = true, "", 0
+	}
 	v := eventView{
 		Event: e.Number, Seq: e.Seq, Op: e.Op, Actor: e.Actor, Place: rest.Place{Position: e.Position, Index: e.Index}, Time: e.Time.String(),
 		Created: timeText(e.Created), Final: e.Position < final, Head: e.Head, EntryHash: e.Entry, Member: e.By, SkewSeconds: e.SkewSeconds(),
@@ -177,7 +180,7 @@ func (s *streams) viewEvent(id channel.ID, e channel.Event, final tangle.Positio
 	if e.ContentHash != (tangle.Hash{}) {
 		v.ContentHash = &e.ContentHash
 	}
-	return v, s.addRecord(&v, id, e)
+	return v, s.addRecord(&v, c.ID, e)
 }
 
 // addRecord adds what only records have.
