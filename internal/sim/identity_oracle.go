@@ -12,6 +12,7 @@ import (
 	"weft/plugins/identity/operation"
 	"weft/plugins/identity/status"
 	"weft/plugins/identity/trust"
+	"weft/plugins/streams/channel"
 	"weft/tangle"
 )
 
@@ -21,7 +22,7 @@ const identityLooks = 12
 // compareOutcomes is S16 for one message: a correct node's codes are those of the reference.
 func (o *oracles) compareOutcomes(i *instance, m *tangle.Message, want logged, got node.Settled) {
 	for k, e := range m.Entries {
-		if k < len(got.Codes) && isIdentity(e.Kind) && got.Codes[k] != want.codes[k] {
+		if k < len(got.Codes) && (isIdentity(e.Kind) || e.Kind == channel.Kind) && got.Codes[k] != want.codes[k] {
 			o.world.fail("S16", "%s: entry %d at position %d is %q, the reference says %q: %s", i, k, got.Position, got.Codes[k], want.codes[k], e.Data)
 		}
 	}

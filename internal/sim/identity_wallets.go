@@ -52,17 +52,25 @@ func (w *World) identityPlugin() plugins.Plugin {
 	if err != nil {
 		panic(err) // our own genesis
 	}
-	check := p.Check
-	p.Check = func(k tangle.Kind, data []byte) (plugins.Op, error) {
-		name := string(binary.BigEndian.AppendUint16(nil, uint16(k))) + string(data)
-		known, ok := w.wallets.checked[name]
-		if w.wallets.checks++; !ok || w.wallets.checks%8 == 0 {
-			known.op, known.err = check(k, data)
-			w.wallets.checked[name] = known
-		}
-		return known.op, known.err
-	}
+	p.Check = w.remember(p.Check)
 	return p
+}
+
+// remember keeps the answers of a plugin's Check.
+func (w *World) remember(check checkFunc) checkFunc {
+	return func(k tangle.Kind, data []byte) (plugins.Op, error) { return w.wallets.checkOnce(k, data, check) }
+}
+
+type checkFunc = func(tangle.Kind, []byte) (plugins.Op, error)
+
+func (x *wallets) checkOnce(k tangle.Kind, data []byte, check checkFunc) (plugins.Op, error) {
+	name := string(binary.BigEndian.AppendUint16(nil, uint16(k))) + string(data)
+	known, ok := x.checked[name]
+	if x.checks++; !ok || x.checks%8 == 0 {
+		known.op, known.err = check(k, data)
+		x.checked[name] = known
+	}
+	return known.op, known.err
 }
 
 type checked struct {

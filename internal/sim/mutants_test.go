@@ -127,9 +127,11 @@ func mutate(t *testing.T, module, patch string) string {
 	args := []string{"test", "./internal/sim", "-count=1", "-timeout", "20m", "-run", "TestHunt|TestScripts", "-hunt", fmt.Sprint(seeds)}
 	switch {
 	case patch == "":
-		args = []string{"test", "./internal/sim", "-count=1", "-short", "-run", "TestHunt|TestIdentities"}
+		args = []string{"test", "./internal/sim", "-count=1", "-short", "-run", "TestHunt|TestIdentities|TestChannels"}
 	case strings.HasPrefix(name, "identity-"):
 		args = []string{"test", "./internal/sim", "-count=1", "-timeout", "20m", "-run", "TestIdentities", "-seeds", fmt.Sprint(seeds)}
+	case strings.HasPrefix(name, "channel-"):
+		args = []string{"test", "./internal/sim", "-count=1", "-timeout", "20m", "-run", "TestChannels", "-seeds", fmt.Sprint(seeds)}
 	}
 	command := exec.Command("go", args...)
 	command.Dir = module

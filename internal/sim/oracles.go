@@ -9,6 +9,7 @@ import (
 	"weft/consensus"
 	"weft/node"
 	"weft/plugins/identity/did"
+	"weft/plugins/streams/channel"
 	"weft/receipt"
 	"weft/tangle"
 )
@@ -26,6 +27,7 @@ type oracles struct {
 	entries    map[tangle.Hash]tangle.Position // first place of an entry
 	model      model
 	identities *identities // nil: the network does not run the plugin
+	channels   *channels   // nil: likewise
 	leaders    []tangle.Member
 	texts      map[uint64]receipt.Checkpoint // certified, by commit
 	certified  map[uint64]tangle.Hash        // root by size
@@ -71,6 +73,9 @@ func newOracles(w *World) *oracles {
 	}
 	if w.config.Identity {
 		o.identities = newIdentities(identityLimits())
+	}
+	if w.config.Channels {
+		o.channels = newChannels(o.identities)
 	}
 	return o
 }
@@ -377,6 +382,9 @@ func (o *oracles) outcome(e tangle.Entry, at did.Place) string {
 	if o.identities != nil && isIdentity(e.Kind) {
 		return o.identities.outcome(e, at)
 	}
+	if o.channels != nil && e.Kind == channel.Kind {
+		return o.channels.outcome(e, at)
+	}
 	return o.model.outcome(e, at.By)
 }
 
@@ -481,6 +489,11 @@ func (o *oracles) pending() (n int, why string) {
 			}
 		}
 	}
+	if w.tools != nil {
+		if late, reason := w.tools.unfinished(); late > 0 {
+			n, why = n+late, reason
+		}
+	}
 	return n, why
 }
 
@@ -495,8 +508,10 @@ func (o *oracles) audit() {
 		o.catchUp(i)
 		o.auditState(i)
 		o.auditIdentities(i)
+		o.auditChannels(i)
 		o.auditReceipts(i)
 	}
+	o.auditRecords()
 }
 
 // auditState compares the plugin's state with the sequential model, where the node has applied everything.

@@ -20,7 +20,7 @@ type Report struct {
 	Entries   int // that clients submitted and that became final
 	Rounds    tangle.Round
 	Events    uint64
-	Outcomes  map[string]int // of operations of the identity plugin, by operation and code
+	Outcomes  map[string]int // of operations of the identity plugin or of channels, by operation and code
 	Settle    time.Duration  // from the heal until everything was final everywhere
 }
 
@@ -71,6 +71,13 @@ func Identities(seed uint64, nodes int) Config {
 	return c
 }
 
+// Channels is Draw for a network that runs the streams plugin, with tools that write into a channel.
+func Channels(seed uint64, nodes int) Config {
+	c := Draw(seed, nodes)
+	c.Identity, c.Channels, c.Reference = true, true, false
+	return c
+}
+
 // drawBehaviour prefers twins: they find most.
 func drawBehaviour(_ Config, k int) Behaviour {
 	if all := Behaviours(); k < len(all) {
@@ -85,7 +92,10 @@ func Run(c Config) Report {
 	heal := c.Faults.Heal
 	w.unleash()
 	w.load(60 * time.Millisecond)
-	if c.Identity {
+	switch {
+	case c.Channels:
+		w.loadChannels(14 * time.Millisecond)
+	case c.Identity:
 		w.loadIdentities(12 * time.Millisecond)
 	}
 	loaded := heal + 500*time.Millisecond
@@ -96,6 +106,9 @@ func Run(c Config) Report {
 	w.clients.stopped = true
 	w.burst()
 	settled := w.settle(loaded)
+	if c.Channels {
+		w.tools.closed = true
+	}
 	if w.violation == nil {
 		w.quiet()
 	}
@@ -115,6 +128,9 @@ func (w *World) report(settle time.Duration) Report {
 	}
 	if w.oracles.identities != nil {
 		r.Outcomes = w.oracles.identities.seen
+	}
+	if w.oracles.channels != nil {
+		r.Outcomes = w.oracles.channels.seen
 	}
 	if n := len(w.oracles.commits); n > 0 {
 		r.Rounds = w.oracles.commits[n-1].Round

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Uint64("seed", 0, "replay this one seed (or WEFT_SIM_SEED)")
 	flag.Int("nodes", 0, "with this many validators; 0: 4, 7 and 10")
-	flag.Int("seeds", 0, "how many seeds of each size; 0: 200, or 12 with -short (TestIdentities: 16, or 4)")
+	flag.Int("seeds", 0, "how many seeds of each size; 0: 200, or 12 with -short (TestIdentities: 16, or 4; TestChannels: 8, or 2)")
 	flag.Bool("events", false, "with -seed: print every event")
 	flag.Int("hunt", 0, "TestHunt: this many seeds of each size, up to the first violation")
 	flag.Bool("mutants", false, "run TestMutants, with -seeds as many seeds of each size for every mutant")

@@ -3,7 +3,9 @@
 // invariants of docs/protocol.md at every commit. The same seed gives the same run, event by event.
 //
 // With Config.Identity the network runs the identity plugin too: wallets race, forge and repeat operations, and a
-// reference written separately says what each of them must do (S16).
+// reference written separately says what each of them must do (S16). With Config.Channels it runs the streams plugin as well:
+// tools write sealed records into a channel while its owner changes who may, and what they hold in the end is tried with
+// real keys.
 //
 // It calls the same node.Core.Step as production and moves the same bytes, but it has no sockets, real clock or disk, and
 // it is no benchmark: virtual time says nothing about CPU cost.
@@ -26,6 +28,7 @@ import (
 	"weft/internal/store"
 	"weft/node"
 	"weft/plugins/identity"
+	"weft/plugins/streams"
 	"weft/tangle"
 )
 
@@ -40,6 +43,7 @@ type Config struct {
 	Tuning    node.Tuning
 	Reference bool      // compare with the slow reference at the end
 	Identity  bool      // the network runs the identity plugin too, and wallets submit operations
+	Channels  bool      // with Identity: it runs the streams plugin instead of the load on identities, and tools use a channel
 	Trace     io.Writer // every event as a line; nil: none
 }
 
@@ -65,6 +69,7 @@ type World struct {
 	oracles   *oracles
 	clients   clients
 	wallets   *wallets // nil: without the identity plugin
+	tools     *tools   // nil: without the streams plugin
 	violation *Violation
 }
 
@@ -158,6 +163,9 @@ func New(c Config) *World {
 	if c.Identity {
 		w.wallets = newWallets(w)
 	}
+	if c.Channels {
+		w.tools = newTools(w)
+	}
 	for _, i := range w.instances {
 		i.offset = w.config.Faults.skew(w.random)
 		i.cost = w.config.Faults.stepCost(w.random)
@@ -205,6 +213,9 @@ func (w *World) makeGenesis() *genesis.Genesis {
 	}
 	if w.config.Identity {
 		g.Plugins = append(g.Plugins, identityInGenesis())
+	}
+	if w.config.Channels {
+		g.Plugins = append(g.Plugins, genesis.Plugin{Name: streams.Name})
 	}
 	for k, m := range w.members {
 		roles := []string{genesis.RoleIssuer}
@@ -291,6 +302,9 @@ func (w *World) plugins() []node.CorePlugin {
 	list := []node.CorePlugin{{Name: claimsName, Plugin: claimsPlugin()}}
 	if w.config.Identity {
 		list = append(list, node.CorePlugin{Name: identity.Name, Plugin: w.identityPlugin()})
+	}
+	if w.config.Channels {
+		list = append(list, node.CorePlugin{Name: streams.Name, Plugin: w.streamsPlugin()})
 	}
 	return list
 }
