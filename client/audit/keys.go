@@ -1,9 +1,6 @@
 package audit
 
 import (
-	"crypto/ecdh"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -40,45 +37,9 @@ func agreement(f *keyfile.File, k keyfile.Key) (Agreement, error) {
 	if k.ID != "" {
 		a.To = f.DID + k.ID
 	}
-	scalar, err := scalarOf(f, k)
-	if err != nil {
-		return a, err
-	}
-	defer clear(scalar)
-	a.Private, err = ecdh.X25519().NewPrivateKey(scalar)
+	var err error
+	a.Private, err = f.Agreement(k.Public)
 	return a, err
-}
-
-// scalarOf moves a key into a file in memory that is not sealed, reads it there, and moves it back: a key file hands out no
-// secrets otherwise.
-func scalarOf(f *keyfile.File, k keyfile.Key) ([]byte, error) {
-	open, err := keyfile.New(f.DID, keyfile.Protection{Unencrypted: true})
-	if err != nil {
-		return nil, err
-	}
-	defer open.Close()
-	if err := open.Take(f, k.Public, k.Role); err != nil {
-		return nil, err
-	}
-	raw, err := open.Bytes()
-	defer clear(raw)
-	if back := f.Take(open, k.Public, k.Role); err == nil {
-		err = back
-	}
-	if err != nil {
-		return nil, err
-	}
-	var file struct {
-		Keys []struct {
-			Secret struct {
-				Text string `json:"ct"`
-			} `json:"secret"`
-		} `json:"keys"`
-	}
-	if err := json.Unmarshal(raw, &file); err != nil || len(file.Keys) != 1 {
-		return nil, fmt.Errorf("the key %s cannot be read: %w", k.Public, err)
-	}
-	return base64.RawURLEncoding.DecodeString(file.Keys[0].Secret.Text)
 }
 
 // ownKeys are the identity's present keys as a key file knows them, for what is made without a node.

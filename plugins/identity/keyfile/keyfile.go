@@ -273,6 +273,20 @@ func (f *File) Sign(public string, message []byte) ([]byte, error) {
 	return f.keys[i].open.sign(message), nil
 }
 
+// Agreement is an X25519 key of the file, for opening what is sealed to it. It stays usable after Close.
+func (f *File) Agreement(public string) (*ecdh.PrivateKey, error) {
+	i := f.index(public)
+	switch {
+	case i < 0:
+		return nil, fault("unknown_key", "the file has no key %s", public)
+	case f.Locked():
+		return nil, locked()
+	case f.keys[i].Algorithm != X25519:
+		return nil, fault("wrong_algorithm", "nothing can be sealed to a key of kind %s", f.keys[i].Algorithm)
+	}
+	return ecdh.X25519().NewPrivateKey(f.keys[i].open.bytes[:])
+}
+
 // put seals a secret and appends its key.
 func (f *File) put(k Key, s *secret) error {
 	if err := checkKey(k); err != nil {

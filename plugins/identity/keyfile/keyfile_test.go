@@ -243,6 +243,11 @@ func TestRulesOfKeys(t *testing.T) {
 	wantCode(t, err, "wrong_algorithm")
 	_, err = f.Sign("z6Mk", nil)
 	wantCode(t, err, "unknown_key")
+	if key, err := f.Agreement(agreement.Public); err != nil || did.PublicKey{Type: did.X25519, Bytes: key.PublicKey().Bytes()}.Multikey() != agreement.Public {
+		t.Errorf("the key agreement key: %v", err)
+	}
+	_, err = f.Agreement(f.With(Update)[0].Public)
+	wantCode(t, err, "wrong_algorithm")
 	wantCode(t, f.Assign(agreement.Public, Update), "bad_value")
 	wantCode(t, f.Remove("z6Mk"), "unknown_key")
 	for len(f.Keys()) < MaxKeys {
