@@ -8,14 +8,14 @@ FUZZ   ?= 20s
 SEEDS  ?= 200
 
 # Packages with goroutines of their own; the others have none to race.
-CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client ./testnet ./plugins/identity ./plugins/identity/jsonld ./plugins/metrics ./plugins/plugintest
+CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client/... ./testnet ./plugins/identity ./plugins/identity/jsonld ./plugins/metrics ./plugins/plugintest ./plugins/streams
 
 .PHONY: build demo test check lint race fuzz sim mutants crash bench docker-testnet docker-testnet-down clean
 
 build: ## the one binary
 	$(GO) build $(BUILD) -o $(BIN) ./cmd/weft
 
-demo: build ## four validators, a real log, a killed node, a receipt
+demo: build ## four validators, a real log, a killed node, a receipt, an age check, an encrypted audit trail
 	$(BIN) testnet demo
 
 test: ## all tests, with $(SEEDS) simulated networks of each size
