@@ -243,8 +243,12 @@ func TestRulesOfKeys(t *testing.T) {
 	wantCode(t, err, "wrong_algorithm")
 	_, err = f.Sign("z6Mk", nil)
 	wantCode(t, err, "unknown_key")
-	if key, err := f.Agreement(agreement.Public); err != nil || did.PublicKey{Type: did.X25519, Bytes: key.PublicKey().Bytes()}.Multikey() != agreement.Public {
-		t.Errorf("the key agreement key: %v", err)
+	key, err := f.Agreement(agreement.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same := (did.PublicKey{Type: did.X25519, Bytes: key.PublicKey().Bytes()}); same.Multikey() != agreement.Public {
+		t.Errorf("the key agreement key is %s, want %s", same.Multikey(), agreement.Public)
 	}
 	_, err = f.Agreement(f.With(Update)[0].Public)
 	wantCode(t, err, "wrong_algorithm")
