@@ -247,12 +247,3 @@ func (f *forkedDID) winner() int {
 	}
 	return won
 }
-
-func (o *oracles) correct() (list []*instance) {
-	for _, i := range o.world.instances {
-		if i.correct() {
-			list = append(list, i)
-		}
-	}
-	return list
-}

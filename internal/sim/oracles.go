@@ -568,3 +568,12 @@ func (o *oracles) idle(i *instance, rounds tangle.Round, in time.Duration) {
 		o.world.fail("idle", "%s made %d rounds in %v of quiet", i, rounds, in)
 	}
 }
+
+func (o *oracles) correct() (list []*instance) {
+	for _, i := range o.world.instances {
+		if i.correct() {
+			list = append(list, i)
+		}
+	}
+	return list
+}
