@@ -221,11 +221,8 @@ func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle
 	if most := n.config.Genesis.Limits.MaxEntries; len(list) > most {
 		return nil, nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
 	}
-	entries, checks := make([]tangle.Entry, len(list)), make([]Checked, len(list))
+	entries, checks := make([]tangle.Entry, len(list)), n.checks(list)
 	for i, s := range list {
-		if checks[i].Op = s.Op; s.Op == nil {
-			checks[i] = n.verifier.checkEntry(s.Kind, s.Data)
-		}
 		if checks[i].Err != nil {
 			return nil, nil, checks[i].Err
 		}
@@ -235,6 +232,24 @@ func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle
 		entries[i] = tangle.NewEntry(s.Kind, salts[i], s.Data)
 	}
 	return entries, checks, nil
+}
+
+// checks are the results of the plugins' checks, where the submitter has not brought them.
+func (n *Node) checks(list []plugins.Submission) []Checked {
+	out := make([]Checked, len(list))
+	var open []tangle.Entry
+	for i, s := range list {
+		if out[i].Op = s.Op; s.Op == nil {
+			open = append(open, tangle.Entry{Kind: s.Kind, Data: s.Data})
+		}
+	}
+	done := n.verifier.check(open)
+	for i, s := range list {
+		if s.Op == nil {
+			out[i], done = done[0], done[1:]
+		}
+	}
+	return out
 }
 
 func (n *Node) admit(kind tangle.Kind, op plugins.Op) error {

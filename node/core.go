@@ -27,10 +27,7 @@ type PeerFrame struct {
 }
 
 // Checked is what a plugin's Check said of one entry.
-type Checked struct {
-	Op  plugins.Op
-	Err error
-}
+type Checked = plugins.Checked
 
 // Submission asks this node to publish entries under its member's signature. Ticket comes back in Accepted or Refused.
 type Submission struct {

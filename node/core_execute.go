@@ -167,11 +167,19 @@ func (s *step) checked(owner *ledgerPlugin, m *tangle.Message, i int) Checked {
 	if list := s.checks[m.ID]; i < len(list) {
 		return list[i]
 	}
-	if owner.plugin.Check == nil {
+	return checkEntry(&owner.plugin, m.Entries[i])
+}
+
+// checkEntry runs the Check of the plugin that owns an entry's kind; nil: none does.
+func checkEntry(owner *plugins.Plugin, e tangle.Entry) Checked {
+	if owner == nil {
+		return Checked{Err: plugins.Reject("unknown_kind", "no plugin of this network owns kind %d", e.Kind)}
+	}
+	if owner.Check == nil {
 		return Checked{}
 	}
-	op, err := owner.plugin.Check(m.Entries[i].Kind, m.Entries[i].Data)
-	return Checked{op, err}
+	op, err := owner.Check(e.Kind, e.Data)
+	return Checked{Op: op, Err: err}
 }
 
 // apply runs the plugin's Apply; a rejected entry's writes are rolled back.

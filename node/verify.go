@@ -21,7 +21,7 @@ type verifier struct {
 	members    map[tangle.Member]bool // value: is a validator
 	validators int
 	signatures *zip215.Verifier
-	checks     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error)
+	owners     map[tangle.Kind]*plugins.Plugin
 	seen       seenSet
 	workers    [2]chan struct{} // by gossip.Lane; capacity: how many verify at once
 }
@@ -32,7 +32,7 @@ func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier
 		members:    map[tangle.Member]bool{},
 		validators: len(g.Committee()),
 		signatures: zip215.NewVerifier(),
-		checks:     map[tangle.Kind]func(tangle.Kind, []byte) (plugins.Op, error){},
+		owners:     map[tangle.Kind]*plugins.Plugin{},
 		workers:    [2]chan struct{}{make(chan struct{}, workers), make(chan struct{}, workers)},
 	}
 	for _, m := range g.Members {
@@ -40,7 +40,7 @@ func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier
 	}
 	for _, p := range append([]CorePlugin{{"data", dataPlugin()}}, ledger...) {
 		for _, k := range p.Plugin.Kinds {
-			v.checks[k] = p.Plugin.Check
+			v.owners[k] = &p.Plugin
 		}
 	}
 	return v
@@ -87,7 +87,7 @@ func (v *verifier) messages(p *PeerFrame) error {
 				return err
 			}
 		}
-		p.Ops[len(list)] = v.check(m)
+		p.Ops[len(list)] = v.check(m.Entries)
 		list = append(list, m)
 		items = append(items, zip215.Item{Member: m.Header.Author, Input: tangle.SigningInput(m.ID), Signature: m.Signature})
 	}
@@ -105,23 +105,22 @@ func (v *verifier) messages(p *PeerFrame) error {
 	return nil
 }
 
-// check runs the plugins' checks on a message's entries.
-func (v *verifier) check(m *tangle.Message) []Checked {
-	out := make([]Checked, len(m.Entries))
-	for i := range m.Entries {
-		out[i] = v.checkEntry(m.Entries[i].Kind, m.Entries[i].Data)
+// check runs the plugins' checks on entries; those of one plugin that stand together are checked together.
+func (v *verifier) check(entries []tangle.Entry) []Checked {
+	out := make([]Checked, 0, len(entries))
+	for len(out) < len(entries) {
+		from := len(out)
+		to, owner := from+1, v.owners[entries[from].Kind]
+		for to < len(entries) && v.owners[entries[to].Kind] == owner {
+			to++
+		}
+		if owner != nil && owner.CheckAll != nil {
+			out = append(out, owner.CheckAll(entries[from:to])...)
+			continue
+		}
+		for _, e := range entries[from:to] {
+			out = append(out, checkEntry(owner, e))
+		}
 	}
 	return out
-}
-
-func (v *verifier) checkEntry(kind tangle.Kind, data []byte) Checked {
-	check, owned := v.checks[kind]
-	if !owned {
-		return Checked{Err: plugins.Reject("unknown_kind", "no plugin of this network owns kind %d", kind)}
-	}
-	if check == nil {
-		return Checked{}
-	}
-	op, err := check(kind, data)
-	return Checked{op, err}
 }

@@ -31,6 +31,10 @@ type Plugin struct {
 	// entry's outcome when it is ordered.
 	Check func(kind tangle.Kind, data []byte) (Op, error)
 
+	// CheckAll is Check of many entries at once, with the same results, for plugins to which that costs less than one by one;
+	// nil: it does not. Of the entries, kind and data count.
+	CheckAll func(entries []tangle.Entry) []Checked
+
 	// Admit says whether this node should publish the entry now. It is advice that answers a client early, with the code
 	// that Apply would give; only Apply decides.
 	Admit func(view View, op Op) error
@@ -68,6 +72,12 @@ type Plugin struct {
 
 // Op is a decoded entry: whatever type the plugin's Check returns.
 type Op any
+
+// Checked is what a plugin's Check said of one entry.
+type Checked struct {
+	Op  Op
+	Err error
+}
 
 // Maker names a plugin and opens it. cmd/weft holds the list; a member copies that file and adds a line.
 type Maker struct {

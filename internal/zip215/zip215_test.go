@@ -102,10 +102,10 @@ func encode(s *scalar.Scalar, torsion *curve.EdwardsPoint) curve.CompressedEdwar
 	return c
 }
 
-// judge holds single, batch and VerifyOnce to the oracle, whatever stands beside a signature in its batch.
+// judge holds all four ways to the oracle, whatever stands beside a signature in its batch.
 func judge(t testing.TB, items []Item) (good int) {
 	v := NewVerifier()
-	batch := v.VerifyAll(items)
+	batch, allOnce := v.VerifyAll(items), VerifyAllOnce(items)
 	for n, i := range items {
 		want := ed25519consensus.Verify(i.Member[:], i.Input, i.Signature[:])
 		if got := v.Verify(i.Member, i.Input, i.Signature); got != want {
@@ -114,8 +114,12 @@ func judge(t testing.TB, items []Item) (good int) {
 		if batch[n] != want {
 			t.Errorf("batch: %x under %s: %v, the oracle says %v", i.Signature, i.Member, batch[n], want)
 		}
-		if once := VerifyOnce(i.Member, i.Input, i.Signature); once != (want && CheckKey(i.Member) == nil) {
-			t.Errorf("once: %x under %s: %v, the oracle says %v and the key %v", i.Signature, i.Member, once, want, CheckKey(i.Member))
+		sound := want && CheckKey(i.Member) == nil
+		if once := VerifyOnce(i.Member, i.Input, i.Signature); once != sound || allOnce[n] != sound {
+			t.Errorf("once: %x under %s: %v, in a batch %v, the oracle says %v and the key %v", i.Signature, i.Member, once, allOnce[n], want, CheckKey(i.Member))
+		}
+		if pair := VerifyAllOnce([]Item{honest(9, "beside"), i}); !pair[0] || pair[1] != sound {
+			t.Errorf("pair of sound keys: %x under %s: %v, want %v", i.Signature, i.Member, pair, sound)
 		}
 		if pair := v.VerifyAll([]Item{honest(9, "beside"), i}); !pair[0] || pair[1] != want {
 			t.Errorf("pair: %x under %s: %v, the oracle says %v", i.Signature, i.Member, pair, want)
@@ -222,6 +226,9 @@ func TestMoreKeysThanTheCacheHolds(t *testing.T) {
 	if got := v.VerifyAll(nil); len(got) != 0 {
 		t.Errorf("no items: %v", got)
 	}
+	if got := VerifyAllOnce(nil); len(got) != 0 {
+		t.Errorf("no items at once: %v", got)
+	}
 }
 
 func TestCheckKey(t *testing.T) {
@@ -261,6 +268,12 @@ func BenchmarkVerify(b *testing.B) {
 		v := NewVerifier()
 		for b.Loop() {
 			v.VerifyAll(items)
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(64*b.N), "ns/signature")
+	})
+	b.Run("once64", func(b *testing.B) {
+		for b.Loop() {
+			VerifyAllOnce(items)
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(64*b.N), "ns/signature")
 	})

@@ -48,13 +48,35 @@ func (l ledger) genesis(s plugins.State) { write(s, l.begin) }
 
 // check decodes an operation and verifies its signatures.
 func (l ledger) check(kind tangle.Kind, data []byte) (plugins.Op, error) {
+	c := l.checkAll([]tangle.Entry{{Kind: kind, Data: data}})[0]
+	return c.Op, c.Err
+}
+
+// checkAll decodes operations and verifies all signatures together.
+func (l ledger) checkAll(list []tangle.Entry) []plugins.Checked {
+	out, envelopes := make([]plugins.Checked, len(list)), make([]*did.Envelope, len(list))
+	for i, e := range list {
+		if out[i].Op, out[i].Err = l.read(e.Kind, e.Data); out[i].Err == nil {
+			envelopes[i] = envelopeOf(out[i].Op)
+		}
+	}
+	for i, err := range did.VerifyAll(envelopes) {
+		if err != nil {
+			out[i] = plugins.Checked{Err: err}
+		}
+	}
+	return out
+}
+
+// read decodes an operation that nobody has signed yet.
+func (l ledger) read(kind tangle.Kind, data []byte) (plugins.Op, error) {
 	switch kind {
 	case KindDID:
-		return opOf(did.Decode(l.network, l.limits, data))
+		return opOf(did.DecodeUnverified(l.network, l.limits, data))
 	case KindStatus:
-		return opOf(status.Decode(l.network, l.limits, data))
+		return opOf(status.DecodeUnverified(l.network, l.limits, data))
 	case KindTrust:
-		return opOf(trust.Decode(l.network, l.limits, data))
+		return opOf(trust.DecodeUnverified(l.network, l.limits, data))
 	}
 	return nil, plugins.Reject("unknown_kind", "kind %d is not of this plugin", kind)
 }
@@ -123,6 +145,7 @@ func Ledger(network tangle.ID, section json.RawMessage) (plugins.Plugin, error) 
 
 func (l ledger) plugin() plugins.Plugin {
 	return plugins.Plugin{
-		Kinds: []tangle.Kind{KindDID, KindStatus, KindTrust}, Genesis: l.genesis, Check: l.check, Apply: l.apply, Index: l.index,
+		Kinds: []tangle.Kind{KindDID, KindStatus, KindTrust}, Genesis: l.genesis,
+		Check: l.check, CheckAll: l.checkAll, Apply: l.apply, Index: l.index,
 	}
 }

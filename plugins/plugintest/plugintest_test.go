@@ -216,6 +216,41 @@ func TestBrokenPluginsAreCaught(t *testing.T) {
 	}
 }
 
+// TestCheckAll: what checks many at once must say of each what Check says.
+func TestCheckAll(t *testing.T) {
+	right := func(p plugins.Plugin, list []tangle.Entry) (out []plugins.Checked) {
+		for _, e := range list {
+			op, err := p.Check(e.Kind, e.Data)
+			out = append(out, plugins.Checked{Op: op, Err: err})
+		}
+		return out
+	}
+	spoils := func(p plugins.Plugin, list []tangle.Entry) []plugins.Checked {
+		out := right(p, list)
+		for i, c := range out {
+			if c.Err != nil && i > 0 {
+				out[i-1] = plugins.Checked{Err: c.Err} // one that is bad spoils its neighbour
+			}
+		}
+		return out
+	}
+	short := func(p plugins.Plugin, list []tangle.Entry) []plugins.Checked { return right(p, list)[1:] }
+	for _, c := range []struct {
+		name string
+		all  func(plugins.Plugin, []tangle.Entry) []plugins.Checked
+		want string
+	}{{"right", right, ""}, {"spoils", spoils, "CheckAll of entry"}, {"short", short, "CheckAll has"}} {
+		err := Examine(maker(func() plugins.Plugin {
+			p := counter()
+			p.CheckAll = func(list []tangle.Entry) []plugins.Checked { return c.all(p, list) }
+			return p
+		}), script(), 1)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
 func TestRefusesWhatIsNoLedgerPlugin(t *testing.T) {
 	for _, p := range []plugins.Plugin{{}, {Kinds: []tangle.Kind{tangle.KindData}, Apply: counter().Apply}} {
 		if err := Examine(maker(func() plugins.Plugin { return p }), script(), 1); err == nil {

@@ -42,7 +42,33 @@ func (x *examination) checkAll(p plugins.Plugin) []verdict {
 	for i := range x.entries {
 		x.compareChecks(i, all)
 	}
+	x.checkTogether(p, all[0])
 	return all[0]
+}
+
+// checkTogether holds CheckAll to what Check says: of each entry alone, and of all together.
+func (x *examination) checkTogether(p plugins.Plugin, want []verdict) {
+	if p.CheckAll == nil {
+		return
+	}
+	list := make([]tangle.Entry, len(x.entries))
+	for i, e := range x.entries {
+		list[i] = tangle.Entry{Kind: e.Kind, Data: slices.Clone(e.Data)}
+	}
+	got := p.CheckAll(list)
+	if len(got) != len(list) {
+		x.defect("CheckAll has %d results for %d entries", len(got), len(list))
+		return
+	}
+	for i := range list {
+		alone := p.CheckAll(list[i : i+1])[0]
+		for _, c := range []plugins.Checked{got[i], alone} {
+			if code(c.Err) != code(want[i].err) || !reflect.DeepEqual(c.Op, want[i].op) {
+				x.defect("CheckAll of entry %d: %+v %q, Check says %+v %q", i, c.Op, code(c.Err), want[i].op, code(want[i].err))
+				return
+			}
+		}
+	}
 }
 
 // checkOnce begins at another entry for each goroutine, so that they meet different ones.

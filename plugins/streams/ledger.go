@@ -28,14 +28,31 @@ func openLedger(network tangle.ID, section json.RawMessage) (ledger, error) {
 
 // check decodes an operation and verifies its signature.
 func (l ledger) check(kind tangle.Kind, data []byte) (plugins.Op, error) {
-	if kind != channel.Kind {
-		return nil, plugins.Reject("unknown_kind", "kind %d is not of this plugin", kind)
+	c := l.checkAll([]tangle.Entry{{Kind: kind, Data: data}})[0]
+	return c.Op, c.Err
+}
+
+// checkAll decodes operations and verifies all signatures together.
+func (l ledger) checkAll(list []tangle.Entry) []plugins.Checked {
+	out, envelopes := make([]plugins.Checked, len(list)), make([]*did.Envelope, len(list))
+	for i, e := range list {
+		if e.Kind != channel.Kind {
+			out[i].Err = plugins.Reject("unknown_kind", "kind %d is not of this plugin", e.Kind)
+			continue
+		}
+		op, err := channel.DecodeUnverified(l.network, e.Data)
+		if err != nil {
+			out[i].Err = err // and no nil pointer as an Op that is not nil
+			continue
+		}
+		out[i].Op, envelopes[i] = op, op.Envelope
 	}
-	op, err := channel.Decode(l.network, data)
-	if err != nil {
-		return nil, err // and no nil pointer as an Op that is not nil
+	for i, err := range did.VerifyAll(envelopes) {
+		if err != nil {
+			out[i] = plugins.Checked{Err: err}
+		}
 	}
-	return op, nil
+	return out
 }
 
 // apply executes an operation at its place.
@@ -69,5 +86,5 @@ func Ledger(network tangle.ID, section json.RawMessage) (plugins.Plugin, error) 
 }
 
 func (l ledger) plugin() plugins.Plugin {
-	return plugins.Plugin{Kinds: []tangle.Kind{channel.Kind}, Check: l.check, Apply: l.apply, Index: l.index}
+	return plugins.Plugin{Kinds: []tangle.Kind{channel.Kind}, Check: l.check, CheckAll: l.checkAll, Apply: l.apply, Index: l.index}
 }

@@ -40,6 +40,8 @@ type Envelope struct {
 	Raw      []byte
 
 	signed []byte // canonical body
+	sum    [sha256.Size]byte
+	proofs []proof
 }
 
 // OpenEnvelope reads a signed operation: canonical bytes (RFC 8785) with integers only and no null, the type, the network,
@@ -47,6 +49,19 @@ type Envelope struct {
 // order in which they are found: too_large, not_canonical; unknown_field and bad_value (in a proof); bad_value,
 // wrong_network; those of Shape; bad_signature.
 func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope, error) {
+	e, err := ReadEnvelope(network, raw, rules)
+	if err == nil {
+		err = e.Verify()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// ReadEnvelope is OpenEnvelope without its last step, which costs most: nobody has signed the envelope until Verify or
+// VerifyAll says so.
+func ReadEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope, error) {
 	whole, signed, err := decodeCanonical(raw, JSONLimits{rules.MaxBytes, rules.MaxDepth})
 	if err != nil {
 		return nil, err
@@ -57,7 +72,7 @@ func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 	}
 	delete(whole, "proof")
 	sum := sha256.Sum256(signed)
-	e := &Envelope{Body: whole, Hash: multihash(sum), Raw: raw, signed: signed}
+	e := &Envelope{Body: whole, Hash: multihash(sum), Raw: raw, signed: signed, sum: sum, proofs: proofs}
 	for _, p := range proofs {
 		e.Signers = append(e.Signers, p.multikey)
 	}
@@ -69,10 +84,43 @@ func OpenEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 			return nil, err
 		}
 	}
-	if err := verifyProofs(proofs, sum); err != nil {
-		return nil, err
-	}
 	return e, nil
+}
+
+// Verify verifies the proofs of an envelope that ReadEnvelope has read.
+func (e *Envelope) Verify() error { return VerifyAll([]*Envelope{e})[0] }
+
+// VerifyAll verifies the proofs of many envelopes at once, which costs about half of one by one; nil ones have none. There
+// is one error for each.
+func VerifyAll(list []*Envelope) []error {
+	errs := make([]error, len(list))
+	var items []zip215.Item
+	var of []int // which envelope
+	for i, e := range list {
+		if e == nil {
+			continue
+		}
+		for _, p := range e.proofs {
+			input, err := hashData(p.options, e.sum)
+			if err != nil {
+				errs[i] = err
+				break
+			}
+			items, of = append(items, zip215.Item{Member: p.member, Input: input, Signature: p.signature}), append(of, i)
+		}
+	}
+	next := 0 // of the envelope's proofs
+	for n, good := range zip215.VerifyAllOnce(items) {
+		if i := of[n]; n == 0 || i != of[n-1] {
+			next = 0
+		} else {
+			next++
+		}
+		if e := list[of[n]]; !good && errs[of[n]] == nil {
+			errs[of[n]] = plugins.Reject("bad_signature", "the proof of %s does not verify, or its key is not sound", e.proofs[next].multikey)
+		}
+	}
+	return errs
 }
 
 func (r EnvelopeRules) purpose() Relationship {
@@ -264,21 +312,6 @@ func parseSignature(s string) (tangle.Signature, error) {
 		}
 	}
 	return tangle.Signature{}, plugins.Reject("bad_value", "proofValue is not a signature of 64 bytes in base58btc")
-}
-
-// verifyProofs verifies the signatures over hash data that end with sum. Keys differ from operation to operation, so
-// prepared ones are not kept.
-func verifyProofs(proofs []proof, sum [sha256.Size]byte) error {
-	for _, p := range proofs {
-		input, err := hashData(p.options, sum)
-		if err != nil {
-			return err
-		}
-		if !zip215.VerifyOnce(p.member, input, p.signature) {
-			return plugins.Reject("bad_signature", "the proof of %s does not verify, or its key is not sound", p.multikey)
-		}
-	}
-	return nil
 }
 
 // hashData is what eddsa-jcs-2022 signs: 64 bytes.

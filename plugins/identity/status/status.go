@@ -73,8 +73,20 @@ type Operation struct {
 // Decode reads an entry: exact members, bounds and signatures, nothing that needs state. The codes are those of
 // did.OpenEnvelope, and unknown_field, bad_value, bad_index, too_large, wrong_network.
 func Decode(network tangle.ID, limits did.Limits, entry []byte) (*Operation, error) {
+	op, err := DecodeUnverified(network, limits, entry)
+	if err == nil {
+		err = op.Envelope.Verify()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return op, nil
+}
+
+// DecodeUnverified is Decode without its last step, the signatures: did.VerifyAll takes those of many operations at once.
+func DecodeUnverified(network tangle.ID, limits did.Limits, entry []byte) (*Operation, error) {
 	op := &Operation{}
-	envelope, err := did.OpenEnvelope(network, entry, did.EnvelopeRules{
+	envelope, err := did.ReadEnvelope(network, entry, did.EnvelopeRules{
 		Type: Type, MaxBytes: MaxOperationBytes, MaxProofs: limits.MaxProofs, MaxDepth: MaxOperationDepth,
 		Shape: func(e *did.Envelope) error { return op.read(network, e) },
 	})

@@ -58,8 +58,20 @@ func (op *Operation) wraps(visit func(number uint32, w Wrap)) {
 // Decode reads an entry: canonical form, exact members, bounds and the proof, nothing that needs state. The codes are
 // too_large, not_canonical, unknown_field, bad_value, wrong_network, bad_signature.
 func Decode(network tangle.ID, entry []byte) (*Operation, error) {
+	op, err := DecodeUnverified(network, entry)
+	if err == nil {
+		err = op.Envelope.Verify()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return op, nil
+}
+
+// DecodeUnverified is Decode without its last step, the proof: did.VerifyAll takes those of many operations at once.
+func DecodeUnverified(network tangle.ID, entry []byte) (*Operation, error) {
 	op := &Operation{}
-	envelope, err := did.OpenEnvelope(network, entry, did.EnvelopeRules{
+	envelope, err := did.ReadEnvelope(network, entry, did.EnvelopeRules{
 		Type: Type, MaxBytes: MaxOperationBytes, MaxProofs: MaxProofs, MaxDepth: MaxDepth,
 		Purpose: did.Authentication, TypeCode: "unknown_field", ProofCode: "bad_signature",
 		Shape: func(e *did.Envelope) error { return op.read(network, e) },
