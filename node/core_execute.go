@@ -54,6 +54,14 @@ type ledgerPlugin struct {
 	index  *pluginState // beside the digest
 }
 
+// write puts what plugins have written in this Step into the batch.
+func (x *executor) write(b *store.Batch) {
+	for _, p := range x.plugins {
+		p.state.write(b)
+		p.index.write(b)
+	}
+}
+
 // applied forgets what the store now holds.
 func (x *executor) applied() {
 	for _, p := range x.plugins {
@@ -157,8 +165,11 @@ func (s *step) apply(c *consensus.Commit, v *tangle.Vertex, p tangle.Position, i
 	if owner.plugin.Index != nil {
 		owner.plugin.Index(owner.index, ordered, rejected)
 	}
-	s.exec.written += owner.state.size() + owner.index.size()
-	s.persistState(owner)
+	n := owner.state.entrySize() + owner.index.entrySize()
+	s.exec.written += n
+	s.written += n
+	owner.state.take()
+	owner.index.take()
 	return code, errors.Join(owner.state.err, owner.index.err)
 }
 

@@ -167,7 +167,8 @@ func (c *Core) begin() error {
 		}
 		p.plugin.Genesis(p.state)
 		p.chain(0, 0, tangle.Hash{}, "")
-		p.state.take(&b)
+		p.state.take()
+		p.state.write(&b)
 		p.state.applied()
 		if p.state.err != nil {
 			return p.state.err

@@ -69,11 +69,6 @@ func (s *step) persistCommit(c *consensus.Commit, first uint64) {
 	s.persistExecuted()
 }
 
-func (s *step) persistState(p *ledgerPlugin) {
-	p.state.take(&s.batch)
-	p.index.take(&s.batch)
-}
-
 // persistExecuted writes how far execution has come, in the batch that holds its results.
 func (s *step) persistExecuted() { s.batch.Set(keyExecuted(), s.exec.bytes(s.engine.State())) }
 

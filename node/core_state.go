@@ -12,20 +12,26 @@ import (
 )
 
 // pluginState is one of a plugin's key spaces while entries are applied: the writes of this entry over those of this Step
-// over the store. It implements plugins.State and plugins.Index.
+// over the store. Nobody else writes there, so what was read is kept: entries that follow each other ask for the same
+// things. It implements plugins.State and plugins.Index.
 type pluginState struct {
 	prefix []byte
 	store  store.Store
 	peers  func(name string) plugins.View
 	step   map[string][]byte // nil value: deleted
 	entry  map[string][]byte
-	err    error // the store failed: the node must stop
+	known  map[string][]byte // read from the store, and as it is there
+	size   int               // of known
+	err    error             // the store failed: the node must stop
 }
+
+// maxKnownBytes bounds what is kept of one key space.
+const maxKnownBytes = 4 << 20
 
 func newPluginState(s store.Store, prefix []byte, peers func(string) plugins.View) *pluginState {
 	return &pluginState{
 		prefix: prefix, store: s, peers: peers,
-		step: map[string][]byte{}, entry: map[string][]byte{},
+		step: map[string][]byte{}, entry: map[string][]byte{}, known: map[string][]byte{},
 	}
 }
 
@@ -38,12 +44,25 @@ func (p *pluginState) key(key []byte) []byte { return slices.Concat(p.prefix, ke
 
 // Get implements plugins.View.
 func (p *pluginState) Get(key []byte) []byte {
-	for _, writes := range []map[string][]byte{p.entry, p.step} {
+	for _, writes := range []map[string][]byte{p.entry, p.step, p.known} {
 		if v, ok := writes[string(key)]; ok {
 			return v
 		}
 	}
-	return storeGet(p.store, p.key(key), &p.err)
+	v := storeGet(p.store, p.key(key), &p.err)
+	if v != nil {
+		p.keep(string(key), v)
+	}
+	return v
+}
+
+// keep remembers what the store has, or begins anew when that is too much.
+func (p *pluginState) keep(key string, value []byte) {
+	if p.size += writeBytes(key, value); p.size > maxKnownBytes {
+		clear(p.known)
+		p.size = writeBytes(key, value)
+	}
+	p.known[key] = value
 }
 
 // Set implements plugins.State.
@@ -112,13 +131,15 @@ func (p *pluginState) scanEnd(to []byte) []byte {
 	return p.key(to)
 }
 
-// size is what the entry's writes take in a batch, about.
-func (p *pluginState) size() (n int) {
+// entrySize is what the entry's writes take in a batch, about.
+func (p *pluginState) entrySize() (n int) {
 	for k, v := range p.entry {
-		n += len(p.prefix) + len(k) + len(v) + writeOverheadBytes
+		n += len(p.prefix) + writeBytes(k, v)
 	}
 	return n
 }
+
+func writeBytes(key string, value []byte) int { return len(key) + len(value) + writeOverheadBytes }
 
 // writeOverheadBytes is what a write is counted with beyond its key and value, as the store counts it.
 const writeOverheadBytes = 96
@@ -142,21 +163,38 @@ func (p *pluginState) hashWrites(h hash.Hash) {
 	}
 }
 
-// take moves the entry's writes into the Step's, and into the batch.
-func (p *pluginState) take(b *store.Batch) {
-	for k, v := range p.entry {
-		p.step[k] = v
+// take moves the entry's writes into the Step's.
+func (p *pluginState) take() {
+	maps.Copy(p.step, p.entry)
+	clear(p.entry)
+}
+
+// write puts the Step's writes into the batch: each key once, however many entries have written it.
+func (p *pluginState) write(b *store.Batch) {
+	for k, v := range p.step {
 		if v == nil {
 			b.Delete(p.key([]byte(k)))
 		} else {
 			b.Set(p.key([]byte(k)), v)
 		}
 	}
-	clear(p.entry)
 }
 
 // applied forgets the Step's writes: the store has them.
-func (p *pluginState) applied() { clear(p.step) }
+func (p *pluginState) applied() {
+	for k, v := range p.step {
+		before, ok := p.known[k]
+		if !ok {
+			continue
+		}
+		p.size -= writeBytes(k, before)
+		delete(p.known, k)
+		if v != nil {
+			p.keep(k, v)
+		}
+	}
+	clear(p.step)
+}
 
 // storeView reads a plugin's durable state. It implements plugins.View.
 type storeView struct {

@@ -153,6 +153,7 @@ type step struct {
 	*Core
 	out      Effects
 	batch    store.Batch
+	written  int  // bytes that plugins have written, which are not in the batch yet
 	speaks   bool // something is sent, answered or called final that relies on the batch
 	submits  []*Submission
 	pushes   []*tangle.Message // own messages to send
@@ -186,7 +187,7 @@ func (s *step) takeAll(inputs []Input) {
 
 // full says whether the batch has what one Step should write. A commit, a message or a submission that is begun is written
 // whole, so there is room for each of them beyond this in what a store takes at once.
-func (s *step) full() bool { return s.batch.Size() > s.config.Tuning.MaxStepBytes }
+func (s *step) full() bool { return s.batch.Size()+s.written > s.config.Tuning.MaxStepBytes }
 
 func (s *step) take(in *Input) {
 	switch {
@@ -485,6 +486,7 @@ func (s *step) watchQuorum() {
 // finish makes the batch durable and then lets the effects out.
 func (s *step) finish() (Effects, error) {
 	s.sendPushes()
+	s.exec.write(&s.batch)
 	if s.batch.Len() > 0 || s.speaks {
 		if err := s.config.Store.Apply(&s.batch, s.speaks); err != nil {
 			return Effects{}, fmt.Errorf("store: %w", err)

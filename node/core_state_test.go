@@ -1,0 +1,83 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"weft/internal/store"
+	"weft/plugins"
+)
+
+// TestPluginStateReadsWhatWasWritten holds the key space of a plugin, with all that it remembers, to a plain map: over
+// entries that are kept and rolled back, and Steps whose batches the store takes.
+func TestPluginStateReadsWhatWasWritten(t *testing.T) {
+	const seed = 1
+	r := rand.New(rand.NewPCG(seed, 0))
+	m := store.NewMemory()
+	p := newPluginState(m, []byte("p/"), func(string) plugins.View { return nil })
+	want := map[string][]byte{}
+	key := func() []byte { return fmt.Appendf(nil, "%02d", r.IntN(40)) }
+	large := bytes.Repeat([]byte{1}, maxKnownBytes/8) // so that what is kept overflows
+	for range 400 {
+		for range r.IntN(4) {
+			entry := map[string][]byte{}
+			for range r.IntN(6) {
+				k := key()
+				switch r.IntN(4) {
+				case 0:
+					p.Delete(k)
+					entry[string(k)] = nil
+				case 1:
+					v := large[:r.IntN(len(large))]
+					p.Set(k, v)
+					entry[string(k)] = v
+				default:
+					v := []byte{byte(r.IntN(256))}
+					p.Set(k, v)
+					entry[string(k)] = v
+				}
+			}
+			if r.IntN(4) == 0 {
+				p.rollback()
+			} else {
+				for k, v := range entry {
+					want[k] = v
+				}
+				p.take()
+			}
+			for range 8 {
+				if k := key(); !bytes.Equal(p.Get(k), want[string(k)]) {
+					t.Fatalf("seed %d: key %s has %d bytes, want %d", seed, k, len(p.Get(k)), len(want[string(k)]))
+				}
+			}
+			if p.size > maxKnownBytes || p.size < 0 {
+				t.Fatalf("seed %d: %d bytes are kept, at most %d are allowed", seed, p.size, maxKnownBytes)
+			}
+		}
+		var b store.Batch
+		p.write(&b)
+		if err := m.Apply(&b, true); err != nil {
+			t.Fatal(err)
+		}
+		p.applied()
+	}
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+}
+
+// TestPluginStateWritesAKeyOnce: what many entries of a Step write to one key is one change of the batch.
+func TestPluginStateWritesAKeyOnce(t *testing.T) {
+	p := newPluginState(store.NewMemory(), []byte("p/"), func(string) plugins.View { return nil })
+	for i := range 10 {
+		p.Set([]byte("head"), []byte{byte(i)})
+		p.take()
+	}
+	var b store.Batch
+	p.write(&b)
+	if b.Len() != 1 {
+		t.Errorf("%d changes, want 1", b.Len())
+	}
+}
