@@ -42,7 +42,7 @@ type backend interface {
 	// PublishSalted is Publish with the salts given.
 	PublishSalted(context.Context, []plugins.Submission, []tangle.Salt) (tangle.ID, []tangle.Hash, error)
 	// WaitFinal returns when all entries are final, or with the context's error.
-	WaitFinal(context.Context, []tangle.Hash) error
+	WaitFinal(ctx context.Context, hashes []tangle.Hash, in tangle.ID) error
 	// Changed is closed when Head moves; ask again for the next change.
 	Changed() <-chan struct{}
 	// Watch delivers events as they happen and drops them for a receiver that is slower than size.

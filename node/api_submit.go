@@ -318,7 +318,7 @@ func (c *apiCall) awaitFinal(done published, wait time.Duration) error {
 	defer cancel()
 	stop := context.AfterFunc(c.closing, cancel)
 	defer stop()
-	if err := c.Node.WaitFinal(ctx, done.hashes); err != nil && ctx.Err() == nil {
+	if err := c.Node.WaitFinal(ctx, done.hashes, done.message); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return nil

@@ -270,9 +270,9 @@ func (b troubled) PublishSalted(ctx context.Context, s []plugins.Submission, sal
 	return b.publish(s)
 }
 
-func (b troubled) WaitFinal(ctx context.Context, h []tangle.Hash) error {
+func (b troubled) WaitFinal(ctx context.Context, h []tangle.Hash, in tangle.ID) error {
 	if b.wait == nil {
-		return b.backend.WaitFinal(ctx, h)
+		return b.backend.WaitFinal(ctx, h, in)
 	}
 	return b.wait(ctx, h)
 }
@@ -403,7 +403,7 @@ func TestReplayTellsThePresent(t *testing.T) {
 	if s.Status != StatusPending {
 		t.Errorf("at first %s", s.Status)
 	}
-	if err := n.WaitFinal(t.Context(), []tangle.Hash{s.Entries[0].EntryHash, s.Entries[1].EntryHash}); err != nil {
+	if err := n.WaitFinal(t.Context(), []tangle.Hash{s.Entries[0].EntryHash, s.Entries[1].EntryHash}, tangle.ID{}); err != nil {
 		t.Fatal(err)
 	}
 	n.call("POST", "/api/v1/messages", body, "Idempotency-Key", "key-of-two").into(t, 201, &s)
@@ -638,7 +638,7 @@ func TestPagesOfFullMessages(t *testing.T) {
 	for range MaxPageEntries/full + 3 {
 		if _, hashes, err := n.Publish(t.Context(), slices.Repeat([]plugins.Submission{dataSubmission("x")}, full)); err != nil {
 			t.Fatal(err)
-		} else if err := n.WaitFinal(t.Context(), hashes); err != nil {
+		} else if err := n.WaitFinal(t.Context(), hashes, tangle.ID{}); err != nil {
 			t.Fatal(err)
 		}
 	}

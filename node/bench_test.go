@@ -40,7 +40,7 @@ func BenchmarkFourNodes(b *testing.B) {
 					<-n.Changed()
 					continue
 				}
-				if err := errors.Join(err, n.WaitFinal(ctx, hashes)); err != nil {
+				if err := errors.Join(err, n.WaitFinal(ctx, hashes, tangle.ID{})); err != nil {
 					b.Error(err)
 					return
 				}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -221,12 +222,12 @@ func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle
 	if most := n.config.Genesis.Limits.MaxEntries; len(list) > most {
 		return nil, nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
 	}
-	entries, checks := make([]tangle.Entry, len(list)), n.checks(list)
+	entries, checks, views := make([]tangle.Entry, len(list)), n.checks(list), map[string]plugins.View{}
 	for i, s := range list {
 		if checks[i].Err != nil {
 			return nil, nil, checks[i].Err
 		}
-		if err := n.admit(s.Kind, checks[i].Op); err != nil {
+		if err := n.admit(s.Kind, checks[i].Op, views); err != nil {
 			return nil, nil, err
 		}
 		entries[i] = tangle.NewEntry(s.Kind, salts[i], s.Data)
@@ -252,23 +253,42 @@ func (n *Node) checks(list []plugins.Submission) []Checked {
 	return out
 }
 
-func (n *Node) admit(kind tangle.Kind, op plugins.Op) error {
+// admit asks the owner of a kind. Entries of one submission share views, by plugin.
+func (n *Node) admit(kind tangle.Kind, op plugins.Op, views map[string]plugins.View) error {
 	for _, p := range n.plugins {
-		for _, k := range p.Plugin.Kinds {
-			if k == kind && p.Plugin.Admit != nil {
-				return p.Plugin.Admit(n.Ledger.PluginView(p.Name), op)
-			}
+		if p.Plugin.Admit == nil || !slices.Contains(p.Plugin.Kinds, kind) {
+			continue
 		}
+		if views[p.Name] == nil {
+			views[p.Name] = onceView{n.Ledger.PluginView(p.Name), map[string][]byte{}}
+		}
+		return p.Plugin.Admit(views[p.Name], op)
 	}
 	return nil
 }
 
-// WaitFinal returns when all entries are final, or with the context's error.
-func (n *Node) WaitFinal(ctx context.Context, hashes []tangle.Hash) error {
-	return n.waiters.wait(ctx, hashes, func(h tangle.Hash) (tangle.Position, bool) {
+// WaitFinal returns when all entries are final, or with the context's error. The message that they were sealed in makes it
+// cheap; a zero ID does as well.
+func (n *Node) WaitFinal(ctx context.Context, hashes []tangle.Hash, in tangle.ID) error {
+	return n.waiters.wait(ctx, hashes, n.placer(in))
+}
+
+// placer says where entries stand, if they have a place: all where their message does, as a rule. One that has expired
+// left them to another.
+func (n *Node) placer(in tangle.ID) func(tangle.Hash) (tangle.Position, bool) {
+	var message *Settled
+	return func(h tangle.Hash) (tangle.Position, bool) {
+		if message == nil && in != (tangle.ID{}) {
+			if s, err := n.Ledger.settled(in); err == nil {
+				message = &s
+			}
+		}
+		if message != nil && message.Status != StatusExpired {
+			return message.Position, rank(*message) == 0
+		}
 		place, ordered, err := n.Ledger.Place(h)
 		return place.Position, ordered && err == nil
-	})
+	}
 }
 
 // Changed is closed when the ledger's head moves; ask again for the next change.

@@ -96,7 +96,7 @@ func TestFourNodesOverLoopback(t *testing.T) {
 	for i := range 40 {
 		from, to := nodes[i%4], nodes[(i+1)%4]
 		h := publish(t, from, fmt.Sprint(i))
-		if err := from.WaitFinal(ctx, []tangle.Hash{h}); err != nil {
+		if err := from.WaitFinal(ctx, []tangle.Hash{h}, tangle.ID{}); err != nil {
 			t.Fatalf("entry %d: %v", i, err)
 		}
 		if err := waitKnown(ctx, to, h); err != nil {

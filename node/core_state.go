@@ -216,3 +216,18 @@ func (v storeView) Scan(from, to []byte, visit func(key, value []byte) bool) {
 		return visit(bytes.Clone(key[len(v.prefix):]), bytes.Clone(value))
 	})
 }
+
+// onceView reads a key once, for whoever judges many entries that ask for the same things. It implements plugins.View.
+type onceView struct {
+	plugins.View
+	read map[string][]byte
+}
+
+func (v onceView) Get(key []byte) []byte {
+	value, ok := v.read[string(key)]
+	if !ok {
+		value = v.View.Get(key)
+		v.read[string(key)] = value
+	}
+	return value
+}

@@ -129,10 +129,10 @@ type nameClaim struct {
 }
 
 func claimName(ctx context.Context, n *Node, name string) (c nameClaim) {
-	_, hashes, err := n.Publish(ctx, []plugins.Submission{{Kind: 1024, Data: []byte(name)}})
+	in, hashes, err := n.Publish(ctx, []plugins.Submission{{Kind: 1024, Data: []byte(name)}})
 	if err == nil {
 		c.hash = hashes[0]
-		err = n.WaitFinal(ctx, hashes)
+		err = n.WaitFinal(ctx, hashes, in)
 	}
 	if err != nil {
 		return nameClaim{err: err}

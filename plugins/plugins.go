@@ -103,8 +103,9 @@ type Host struct {
 
 	// Submit publishes entries under this member's signature; it returns their hashes when they are durable here.
 	Submit func(ctx context.Context, entries []Submission) (Submitted, error)
-	// WaitFinal returns when all entries are final, or with the context's error.
-	WaitFinal func(ctx context.Context, entries []tangle.Hash) error
+	// WaitFinal returns when all entries are final, or with the context's error. Where Submit said that they stand makes it
+	// cheap; a zero ID does as well.
+	WaitFinal func(ctx context.Context, entries []tangle.Hash, in tangle.ID) error
 	// Entry says how far an entry has come; ok is false if this node does not know it. Where Submit said that it stands makes
 	// the look-up cheap; a zero ID does as well.
 	Entry func(hash tangle.Hash, in tangle.ID) (state EntryState, ok bool)

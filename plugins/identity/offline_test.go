@@ -93,7 +93,7 @@ func openOfflineOn(t testing.TB, settings string, s store.Store) *offline {
 		View:    func() plugins.View { return o.state }, IndexView: func() plugins.View { return o.index },
 		Head: func() plugins.Head { return o.head }, CatchUp: func(context.Context) { o.caughtUp() },
 		Receipt:   func(h tangle.Hash) ([]byte, error) { return h[:], nil },
-		WaitFinal: func(context.Context, []tangle.Hash) error { return nil },
+		WaitFinal: func(context.Context, []tangle.Hash, tangle.ID) error { return nil },
 		Entry:     func(tangle.Hash, tangle.ID) (plugins.EntryState, bool) { return plugins.EntryState{}, false },
 	}
 	if settings != "" {

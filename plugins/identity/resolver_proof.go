@@ -49,7 +49,7 @@ func (x *identity) receiptOf(ctx context.Context, entry tangle.Hash) (string, bo
 	if err != nil {
 		ctx, cancel := context.WithTimeout(ctx, proofWait)
 		defer cancel()
-		if x.host.WaitFinal(ctx, []tangle.Hash{entry}) != nil {
+		if x.host.WaitFinal(ctx, []tangle.Hash{entry}, tangle.ID{}) != nil {
 			return "", false
 		}
 		if proof, err = x.host.Receipt(entry); err != nil {

@@ -15,7 +15,7 @@ import (
 
 // rules are what rest.Operations needs to know of this plugin's operations.
 func (x *identity) rules() rest.Rules {
-	return rest.Rules{Check: x.ledger.check, Hash: opHash, Counted: x.counted, Find: x.find, Result: x.resultOf, Creates: creates}
+	return rest.Rules{Check: x.ledger.check, CheckAll: x.ledger.checkAll, Hash: opHash, Counted: x.counted, Find: x.find, Result: x.resultOf, Creates: creates}
 }
 
 // submitting makes the handler of a route that takes one signed operation of a kind.

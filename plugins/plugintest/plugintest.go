@@ -112,7 +112,7 @@ func (x *examination) open(view func() plugins.View) plugins.Plugin {
 		Submit: func(context.Context, []plugins.Submission) (plugins.Submitted, error) {
 			return plugins.Submitted{}, plugins.Reject("busy", "a test")
 		},
-		WaitFinal:   func(context.Context, []tangle.Hash) error { return plugins.Reject("busy", "a test") },
+		WaitFinal:   func(context.Context, []tangle.Hash, tangle.ID) error { return plugins.Reject("busy", "a test") },
 		Entry:       func(tangle.Hash, tangle.ID) (plugins.EntryState, bool) { return plugins.EntryState{}, false },
 		Receipt:     func(tangle.Hash) ([]byte, error) { return nil, plugins.Reject("not_final", "a test") },
 		BareReceipt: func(tangle.Hash) ([]byte, error) { return nil, plugins.Reject("not_final", "a test") },

@@ -24,8 +24,9 @@ type Operations struct {
 
 // Rules are what a plugin says of its operations.
 type Rules struct {
-	// Check is the plugin's Check.
-	Check func(kind tangle.Kind, data []byte) (plugins.Op, error)
+	// Check and CheckAll are the plugin's.
+	Check    func(kind tangle.Kind, data []byte) (plugins.Op, error)
+	CheckAll func(entries []tangle.Entry) []plugins.Checked
 	// Hash names an operation: its opHash.
 	Hash func(op plugins.Op) string
 	// Counted returns the entry with which an operation was accepted; ok is false if none was. It must be cheap.
@@ -147,13 +148,7 @@ func (o *Operations) look(s *State) {
 
 // Await waits until the operation is final, or the time is over.
 func (o *Operations) Await(ctx context.Context, s *State, wait time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	_ = o.host.WaitFinal(ctx, []tangle.Hash{s.Entry}) // too late is no error: the state says pending
-	o.look(s)
-	if s.Code == "already_exists" || s.Code == "replayed" {
-		o.adopt(s)
-	}
+	o.AwaitAll(ctx, []*State{s}, wait)
 }
 
 // adopt finds the entry with which another node has carried the very same operation: it is one operation, and it counted.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"weft/config/strict"
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/rest"
@@ -25,7 +24,7 @@ const maxAhead = 5 * time.Minute
 // rules are what rest.Operations needs to know of this plugin's operations.
 func (s *streams) rules() rest.Rules {
 	return rest.Rules{
-		Check: s.ledger.check, Counted: s.counted, Find: s.find, Result: s.resultOf,
+		Check: s.ledger.check, CheckAll: s.ledger.checkAll, Counted: s.counted, Find: s.find, Result: s.resultOf,
 		Hash:    func(op plugins.Op) string { return op.(*channel.Operation).Envelope.Hash },
 		Creates: func(op plugins.Op) bool { o, ok := op.(*channel.Operation); return ok && o.Op == channel.Create },
 	}
@@ -227,27 +226,16 @@ func (s *streams) batch(w http.ResponseWriter, r *http.Request, id channel.ID, r
 }
 
 func (s *streams) readBatch(raw []byte, fit func(*channel.Operation) error) ([]taken, error) {
-	if err := strict.Check(raw); err != nil {
-		return nil, plugins.Reject("bad_json", "%s", err)
+	operations, err := rest.ReadOperations(raw, MaxBatch)
+	if err != nil {
+		return nil, err
 	}
-	var body struct {
-		Operations []json.RawMessage `json:"operations"`
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&body); err != nil {
-		return nil, plugins.Reject("unknown_field", "want operations and nothing else")
-	}
-	if len(body.Operations) == 0 || len(body.Operations) > MaxBatch {
-		return nil, plugins.Reject("bad_value", "%d operations: want 1 to %d", len(body.Operations), MaxBatch)
-	}
-	list := make([]taken, len(body.Operations))
-	for i, one := range body.Operations {
-		op, err := channel.Decode(s.host.Network, one)
-		if err == nil {
-			err = fit(op)
+	list := make([]taken, len(operations))
+	for i, c := range s.operations.CheckAll(channel.Kind, operations) {
+		if c.Err == nil {
+			c.Err = fit(c.Op.(*channel.Operation))
 		}
-		list[i] = taken{SignedOperation: rest.SignedOperation{Op: op, Raw: one}, err: err}
+		list[i] = taken{SignedOperation: rest.SignedOperation{Op: c.Op, Raw: operations[i]}, err: c.Err}
 	}
 	return list, nil
 }
@@ -300,13 +288,13 @@ func (s *streams) submitGood(ctx context.Context, list []taken) error {
 }
 
 func (s *streams) awaitBatch(ctx context.Context, list []taken, wait time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+	var states []*rest.State
 	for i := range list {
 		if list[i].err == nil {
-			s.operations.Await(ctx, &list[i].state, wait)
+			states = append(states, &list[i].state)
 		}
 	}
+	s.operations.AwaitAll(ctx, states, wait)
 }
 
 // answerBatch is 200 if nothing is on its way any more, else 202. Receipts are for single operations, or asked for later.
