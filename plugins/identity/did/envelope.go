@@ -1,7 +1,6 @@
 package did
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"maps"
@@ -153,37 +152,27 @@ func decodeCanonical(raw []byte, l JSONLimits) (whole Object, signed []byte, err
 	if !ok || len(whole) == 0 {
 		return nil, nil, plugins.Reject("not_canonical", "not an object with members")
 	}
-	text, signed, err := writeCanonical(whole, len(raw))
 	switch {
-	case err != nil:
-		return nil, nil, err
-	case !bytes.Equal(text, raw):
+	case p.loose:
 		return nil, nil, plugins.Reject("not_canonical", "not the text that RFC 8785 makes of it")
 	case p.null:
 		return nil, nil, plugins.Reject("bad_value", "a null")
 	}
-	return whole, signed, nil
+	return whole, withoutProof(raw, p.proof), nil
 }
 
-// writeCanonical writes an object once and cuts its proof out of a copy: members end with a comma, the last one with the
-// closing brace instead.
-func writeCanonical(whole Object, size int) (text, signed []byte, err error) {
-	text = append(make([]byte, 0, size+1), '{')
-	from, to := 0, 0
-	for _, name := range sortedNames(whole) {
-		if name == "proof" {
-			from = len(text)
-		}
-		if text, err = appendMember(text, name, whole[name], MaxJSONDepth-1); err != nil {
-			return nil, nil, err
-		}
-		if text = append(text, ','); name == "proof" {
-			to = len(text)
-		}
+// withoutProof is a canonical object without its member "proof", and without one of the commas beside it.
+func withoutProof(raw []byte, proof [2]int) []byte {
+	from, to := proof[0], proof[1]
+	switch {
+	case to == 0:
+		return raw
+	case raw[to] == ',':
+		to++
+	case raw[from-1] == ',':
+		from--
 	}
-	signed = slices.Concat(text[:from], text[to:])
-	text[len(text)-1], signed[len(signed)-1] = '}', '}'
-	return text, signed, nil
+	return slices.Concat(raw[:from], raw[to:])
 }
 
 // readHeader checks the members that all signed operations share.

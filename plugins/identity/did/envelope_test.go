@@ -5,10 +5,12 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
 
+	"weft/plugins"
 	"weft/tangle"
 )
 
@@ -47,4 +49,58 @@ func TestVectorEnvelope(t *testing.T) {
 	if !strings.Contains(string(again), "z65v1QTWRARJCbTphb1SUthT35T79rpmipAe7BZBvA2VWcECVZpS8ZRFSKaxj2Uy3W6587H73EhVbZVYwwRDCP1ie") {
 		t.Error("another proofValue")
 	}
+}
+
+// FuzzDecodeCanonical holds what the parser notes on its way to what Canonical writes: which text is the canonical one, and
+// what is left of it without the proof.
+func FuzzDecodeCanonical(f *testing.F) {
+	for _, s := range []string{
+		`{"a":1,"proof":[{"b":2}],"z":"x"}`, `{"proof":1}`, `{"a":{"proof":2},"proof":1}`, `{"proof":1,"z":[]}`, `{"a":"\u001f\b\"\\","é":1}`,
+		`{"b":1,"a":2}`, `{"a": 1}`, `{"a":-0}`, `{"a":"\/"}`, `{"a":"\u0041"}`, `{"a":"\u001F"}`, `{"":{},"a":[[],{}]}`, `{"\ue000":1,"\ud83d\ude00":2}`,
+		"{\"\U0001F600\":1,\"\ue000\":2}", "{\"\ue000\":1,\"\U0001F600\":2}", `{"a":null}`, `{"a":1}` + "\n", ` {"a":1}`, `{"a":9007199254740991}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		whole, signed, err := decodeCanonical(raw, JSONLimits{})
+		if r := plugins.Rejected(err); r != nil && r.Code != "not_canonical" {
+			return // a null, or too deep
+		}
+		tree, fault := DecodeObject(raw, JSONLimits{})
+		text, unwritable := Canonical(tree)
+		if good := fault == nil && unwritable == nil && len(tree) > 0 && integersOnly(tree) && string(text) == string(raw); good != (err == nil) {
+			t.Fatalf("%q: %v, want that it is canonical: %v", raw, err, good)
+		}
+		if err != nil {
+			return
+		}
+		if got, _ := Canonical(whole); string(got) != string(raw) {
+			t.Fatalf("%q was read as %q", raw, got)
+		}
+		delete(tree, "proof")
+		if want, _ := Canonical(tree); string(signed) != string(want) {
+			t.Fatalf("%q without its proof: %q, want %q", raw, signed, want)
+		}
+	})
+}
+
+// integersOnly says whether a tree has no number but small integers.
+func integersOnly(v any) bool {
+	switch v := v.(type) {
+	case json.Number:
+		return isSmallInteger(string(v))
+	case Object:
+		for _, m := range v {
+			if !integersOnly(m) {
+				return false
+			}
+		}
+	case []any:
+		for _, m := range v {
+			if !integersOnly(m) {
+				return false
+			}
+		}
+	}
+	return true
 }

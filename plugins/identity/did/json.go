@@ -57,8 +57,10 @@ type parser struct {
 	text            string
 	at              int
 	depth, maxDepth int
-	integers        bool // refuse numbers that are not integers up to MaxInteger
-	null            bool // there was a null
+	integers        bool   // refuse numbers that are not integers up to MaxInteger
+	null            bool   // there was a null
+	loose           bool   // with integers: the text is not the canonical one of RFC 8785
+	proof           [2]int // where the member "proof" of the outermost object stands; 0, 0: there is none
 }
 
 func (p *parser) parse(raw []byte, l JSONLimits) (any, error) {
@@ -94,6 +96,7 @@ func (p *parser) space() {
 		switch p.text[p.at] {
 		case ' ', '\t', '\n', '\r':
 			p.at++
+			p.loose = true
 		default:
 			return
 		}
@@ -140,10 +143,11 @@ func (p *parser) object() (any, error) {
 		p.at++
 		return o, nil
 	}
-	for {
+	for before, from := "", 0; ; {
 		if p.next() != '"' {
 			return nil, p.fault("want a member's name")
 		}
+		from = p.at
 		name, err := p.str()
 		if err != nil {
 			return nil, err
@@ -151,12 +155,17 @@ func (p *parser) object() (any, error) {
 		if _, twice := o[name]; twice {
 			return nil, p.fault("member " + strconv.Quote(name) + " stands twice")
 		}
+		p.loose = p.loose || len(o) > 0 && compareUTF16(before, name) > 0
+		before = name
 		if p.next() != ':' {
 			return nil, p.fault("want a colon")
 		}
 		p.at++
 		if o[name], err = p.value(); err != nil {
 			return nil, err
+		}
+		if p.depth == 1 && name == "proof" {
+			p.proof = [2]int{from, p.at}
 		}
 		if more, err := p.more('}'); !more {
 			return o, err
@@ -222,7 +231,7 @@ func (p *parser) escaped(start int) (string, error) {
 		switch {
 		case c == '"':
 			p.at++
-			return string(b), nil
+			return p.unescaped(string(b), start)
 		case c < 0x20:
 			return "", p.fault("a control character in a string")
 		case c == '\\':
@@ -237,6 +246,15 @@ func (p *parser) escaped(start int) (string, error) {
 		}
 	}
 	return "", p.fault("a string without an end")
+}
+
+// unescaped notes whether the text needed its escapes.
+func (p *parser) unescaped(s string, start int) (string, error) {
+	if !p.loose {
+		text, err := appendString(nil, s)
+		p.loose = err != nil || string(text) != p.text[start-1:p.at]
+	}
+	return s, nil
 }
 
 func (p *parser) escape() (rune, error) {
@@ -319,6 +337,7 @@ func (p *parser) number() (any, error) {
 	if p.integers && !isSmallInteger(text) {
 		return nil, p.fault("not an integer below 2^53")
 	}
+	p.loose = p.loose || text == "-0"
 	return json.Number(text), nil
 }
 
