@@ -165,11 +165,9 @@ func (s *step) apply(c *consensus.Commit, v *tangle.Vertex, p tangle.Position, i
 	if owner.plugin.Index != nil {
 		owner.plugin.Index(owner.index, ordered, rejected)
 	}
-	n := owner.state.entrySize() + owner.index.entrySize()
-	s.exec.written += n
-	s.written += n
-	owner.state.take()
-	owner.index.take()
+	more := owner.state.take(c.Index) + owner.index.take(c.Index)
+	s.exec.written += more
+	s.written += more
 	return code, errors.Join(owner.state.err, owner.index.err)
 }
 

@@ -167,7 +167,7 @@ func (c *Core) begin() error {
 		}
 		p.plugin.Genesis(p.state)
 		p.chain(0, 0, tangle.Hash{}, "")
-		p.state.take()
+		p.state.take(0)
 		p.state.write(&b)
 		p.state.applied()
 		if p.state.err != nil {

@@ -18,11 +18,18 @@ type pluginState struct {
 	prefix []byte
 	store  store.Store
 	peers  func(name string) plugins.View
-	step   map[string][]byte // nil value: deleted
-	entry  map[string][]byte
+	step   map[string]stepWrite
+	entry  map[string][]byte // nil value: deleted
 	known  map[string][]byte // read from the store, and as it is there
 	size   int               // of known
 	err    error             // the store failed: the node must stop
+}
+
+// stepWrite is a write of a Step: its value, nil if deleted, and what it was counted with in a commit.
+type stepWrite struct {
+	value  []byte
+	commit uint64
+	bytes  int
 }
 
 // maxKnownBytes bounds what is kept of one key space.
@@ -31,7 +38,7 @@ const maxKnownBytes = 4 << 20
 func newPluginState(s store.Store, prefix []byte, peers func(string) plugins.View) *pluginState {
 	return &pluginState{
 		prefix: prefix, store: s, peers: peers,
-		step: map[string][]byte{}, entry: map[string][]byte{}, known: map[string][]byte{},
+		step: map[string]stepWrite{}, entry: map[string][]byte{}, known: map[string][]byte{},
 	}
 }
 
@@ -44,10 +51,14 @@ func (p *pluginState) key(key []byte) []byte { return slices.Concat(p.prefix, ke
 
 // Get implements plugins.View.
 func (p *pluginState) Get(key []byte) []byte {
-	for _, writes := range []map[string][]byte{p.entry, p.step, p.known} {
-		if v, ok := writes[string(key)]; ok {
-			return v
-		}
+	if v, ok := p.entry[string(key)]; ok {
+		return v
+	}
+	if w, ok := p.step[string(key)]; ok {
+		return w.value
+	}
+	if v, ok := p.known[string(key)]; ok {
+		return v
 	}
 	v := storeGet(p.store, p.key(key), &p.err)
 	if v != nil {
@@ -114,11 +125,15 @@ func (p *pluginState) Scan(from, to []byte, visit func(key, value []byte) bool) 
 // written are the writes that the store does not have yet, from a key on and before another one.
 func (p *pluginState) written(from, to string, noEnd bool) map[string][]byte {
 	over := map[string][]byte{}
-	for _, writes := range []map[string][]byte{p.step, p.entry} {
-		for k, v := range writes { // copying the whole of it would cost more than most scans
-			if k >= from && (noEnd || k < to) {
-				over[k] = v
-			}
+	within := func(k string) bool { return k >= from && (noEnd || k < to) }
+	for k, w := range p.step { // copying the whole of it would cost more than most scans
+		if within(k) {
+			over[k] = w.value
+		}
+	}
+	for k, v := range p.entry {
+		if within(k) {
+			over[k] = v
 		}
 	}
 	return over
@@ -129,14 +144,6 @@ func (p *pluginState) scanEnd(to []byte) []byte {
 		return store.PrefixEnd(p.prefix)
 	}
 	return p.key(to)
-}
-
-// entrySize is what the entry's writes take in a batch, about.
-func (p *pluginState) entrySize() (n int) {
-	for k, v := range p.entry {
-		n += len(p.prefix) + writeBytes(k, v)
-	}
-	return n
 }
 
 func writeBytes(key string, value []byte) int { return len(key) + len(value) + writeOverheadBytes }
@@ -163,34 +170,45 @@ func (p *pluginState) hashWrites(h hash.Hash) {
 	}
 }
 
-// take moves the entry's writes into the Step's.
-func (p *pluginState) take() {
-	maps.Copy(p.step, p.entry)
+// take moves the entry's writes into the Step's, and returns what they add to those of a commit, in bytes as the store
+// counts them: a key that several entries of it write counts once. A commit is executed in one Step, so all nodes count alike.
+func (p *pluginState) take(commit uint64) (more int) {
+	for k, v := range p.entry {
+		w := stepWrite{v, commit, len(p.prefix) + writeBytes(k, v)}
+		before := p.step[k]
+		if before.commit != commit {
+			before.bytes = 0
+		}
+		w.bytes = max(w.bytes, before.bytes)
+		more += w.bytes - before.bytes
+		p.step[k] = w
+	}
 	clear(p.entry)
+	return more
 }
 
 // write puts the Step's writes into the batch: each key once, however many entries have written it.
 func (p *pluginState) write(b *store.Batch) {
-	for k, v := range p.step {
-		if v == nil {
+	for k, w := range p.step {
+		if w.value == nil {
 			b.Delete(p.key([]byte(k)))
 		} else {
-			b.Set(p.key([]byte(k)), v)
+			b.Set(p.key([]byte(k)), w.value)
 		}
 	}
 }
 
 // applied forgets the Step's writes: the store has them.
 func (p *pluginState) applied() {
-	for k, v := range p.step {
+	for k, w := range p.step {
 		before, ok := p.known[k]
 		if !ok {
 			continue
 		}
 		p.size -= writeBytes(k, before)
 		delete(p.known, k)
-		if v != nil {
-			p.keep(k, v)
+		if w.value != nil {
+			p.keep(k, w.value)
 		}
 	}
 	clear(p.step)

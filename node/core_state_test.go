@@ -45,7 +45,7 @@ func TestPluginStateReadsWhatWasWritten(t *testing.T) {
 				for k, v := range entry {
 					want[k] = v
 				}
-				p.take()
+				p.take(1)
 			}
 			for range 8 {
 				if k := key(); !bytes.Equal(p.Get(k), want[string(k)]) {
@@ -68,12 +68,19 @@ func TestPluginStateReadsWhatWasWritten(t *testing.T) {
 	}
 }
 
-// TestPluginStateWritesAKeyOnce: what many entries of a Step write to one key is one change of the batch.
+// TestPluginStateWritesAKeyOnce: what many entries of a Step write to one key is one change of the batch, and counts once
+// in each commit, with its largest value.
 func TestPluginStateWritesAKeyOnce(t *testing.T) {
 	p := newPluginState(store.NewMemory(), []byte("p/"), func(string) plugins.View { return nil })
-	for i := range 10 {
-		p.Set([]byte("head"), []byte{byte(i)})
-		p.take()
+	size := len("p/") + writeBytes("head", nil)
+	for _, c := range []struct {
+		commit      uint64
+		bytes, want int
+	}{{1, 10, size + 10}, {1, 10, 0}, {1, 5, 0}, {1, 12, 2}, {1, 12, 0}, {2, 7, size + 7}, {2, 8, 1}} {
+		p.Set([]byte("head"), make([]byte, c.bytes))
+		if got := p.take(c.commit); got != c.want {
+			t.Errorf("%d bytes in commit %d count %d, want %d", c.bytes, c.commit, got, c.want)
+		}
 	}
 	var b store.Batch
 	p.write(&b)

@@ -89,7 +89,7 @@ func (s *streams) followPayloads(upto tangle.Position) error {
 	}
 	var err error
 	worked := false
-	happenings(s.host.IndexView(), s.done.erase, 0, func(at tangle.Position, _ int, h happening) bool {
+	happenings(s.host.IndexView(), s.done.erase, func(at tangle.Position, _ int, h happening) bool {
 		if at >= upto {
 			return false
 		}
@@ -115,7 +115,7 @@ func (s *streams) followPayloads(upto tangle.Position) error {
 
 // gone says whether an entry is a record whose operation is erased, or was cleared after its retention.
 func (s *streams) gone(at tangle.Position, index int) bool {
-	h, ok := parseHappening(s.host.IndexView().Get(append([]byte{indexHappening}, placeKey(at, index)...)))
+	h, ok := happeningAt(s.host.IndexView(), at, index)
 	if !ok || h.Op != channel.Write {
 		return false
 	}

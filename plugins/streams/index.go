@@ -17,8 +17,8 @@ import (
 //	n id                            -> last event u64, last seq u64
 //	o opHash 0                      -> position(8) index(2) of the entry that was accepted
 //	f opHash 0 position(8) index(2) -> a rejected entry: hash(32) code
-//	l position(8) index(2)          -> happening: what was accepted, in order
-//	r id field(1) H8(value) seq u64 -> records by a field
+//	l position(8)                   -> index(2) and happening, of what was accepted of a message, in order
+//	r id field(1) H8(value) block u64 -> records by a field: a bit for each seq of the block
 const (
 	indexCount     = 'n'
 	indexAccepted  = 'o'
@@ -82,12 +82,21 @@ func (l ledger) index(x plugins.Index, e plugins.Ordered, rejected *plugins.Reje
 	}
 	h := count(x, op, e.Hash)
 	x.Set(acceptedKey(hash), place)
-	x.Set(append([]byte{indexHappening}, place...), h.bytes())
+	message := happeningKey(e.Position)
+	x.Set(message, slices.Concat(x.Get(message), place[8:], h.bytes()))
 	if op.Op == channel.Write {
 		for field, value := range searched(op) {
-			x.Set(recordKey(h.Channel, field, value, h.Seq), nil)
+			setBit(x, recordKey(h.Channel, field, value, h.Seq), h.Seq)
 		}
 	}
+}
+
+// setBit notes a seq in its block.
+func setBit(x plugins.Index, key []byte, seq uint64) {
+	bits := make([]byte, seqsPerBlock/8)
+	copy(bits, x.Get(key))
+	bits[seq%seqsPerBlock/8] |= 1 << (seq % 8)
+	x.Set(key, bits)
 }
 
 // count gives an accepted operation its numbers.
@@ -130,21 +139,48 @@ func placeKey(position tangle.Position, index int) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(nil, uint64(position)), uint16(index))
 }
 
+func happeningKey(position tangle.Position) []byte {
+	return binary.BigEndian.AppendUint64([]byte{indexHappening}, uint64(position))
+}
+
 func acceptedKey(opHash string) []byte { return append(append([]byte{indexAccepted}, opHash...), 0) }
 
 func recordKey(id channel.ID, field byte, value string, seq uint64) []byte {
 	sum := sha256.Sum256([]byte(value))
 	b := append([]byte{indexRecord}, id[:]...)
-	return binary.BigEndian.AppendUint64(append(append(b, field), sum[:8]...), seq)
+	return binary.BigEndian.AppendUint64(append(append(b, field), sum[:8]...), seq/seqsPerBlock)
 }
+
+// seqsPerBlock is how many seqs share a key of the records by a field.
+const seqsPerBlock = 256
 
 // findAccepted is the entry with which an operation was accepted.
 func findAccepted(v plugins.View, opHash string) (happening, bool) {
 	place := v.Get(acceptedKey(opHash))
-	if place == nil {
+	if len(place) != 10 {
 		return happening{}, false
 	}
-	return parseHappening(v.Get(append([]byte{indexHappening}, place...)))
+	return happeningAt(v, tangle.Position(binary.BigEndian.Uint64(place)), int(binary.BigEndian.Uint16(place[8:])))
+}
+
+// happeningAt is what the entry at a place did, if it was accepted.
+func happeningAt(v plugins.View, position tangle.Position, index int) (found happening, ok bool) {
+	eachHappening(v.Get(happeningKey(position)), func(i int, h happening) bool {
+		found, ok = h, i == index
+		return !ok
+	})
+	return found, ok
+}
+
+// eachHappening visits those of one message until visit returns false, and says whether it never did.
+func eachHappening(list []byte, visit func(index int, h happening) bool) bool {
+	const size = 2 + happeningBytes
+	for ; len(list) >= size; list = list[size:] {
+		if h, ok := parseHappening(list[2:size]); ok && !visit(int(binary.BigEndian.Uint16(list)), h) {
+			return false
+		}
+	}
+	return true
 }
 
 // findRejected is the first entry with which an operation was rejected.
@@ -159,14 +195,14 @@ func findRejected(v plugins.View, opHash string) (entry tangle.Hash, code string
 	return entry, code, found
 }
 
-// happenings visits what was accepted, from a place on.
-func happenings(v plugins.View, from tangle.Position, index int, visit func(tangle.Position, int, happening) bool) {
-	v.Scan(append([]byte{indexHappening}, placeKey(from, index)...), []byte{indexHappening + 1}, func(key, value []byte) bool {
-		h, ok := parseHappening(value)
-		if !ok || len(key) != 11 {
+// happenings visits what was accepted, from a position on.
+func happenings(v plugins.View, from tangle.Position, visit func(tangle.Position, int, happening) bool) {
+	v.Scan(happeningKey(from), []byte{indexHappening + 1}, func(key, list []byte) bool {
+		if len(key) != 9 {
 			return true
 		}
-		return visit(tangle.Position(binary.BigEndian.Uint64(key[1:])), int(binary.BigEndian.Uint16(key[9:])), h)
+		position := tangle.Position(binary.BigEndian.Uint64(key[1:]))
+		return eachHappening(list, func(index int, h happening) bool { return visit(position, index, h) })
 	})
 }
 
@@ -174,5 +210,13 @@ func happenings(v plugins.View, from tangle.Position, index int, visit func(tang
 func recordsBy(v plugins.View, id channel.ID, field byte, value string, from uint64, visit func(seq uint64) bool) {
 	low := recordKey(id, field, value, from)
 	high := append(recordKey(id, field, value, 1<<64-1), 0)
-	v.Scan(low, high, func(key, _ []byte) bool { return visit(binary.BigEndian.Uint64(key[len(key)-8:])) })
+	v.Scan(low, high, func(key, bits []byte) bool {
+		first := binary.BigEndian.Uint64(key[len(key)-8:]) * seqsPerBlock
+		for i := range min(uint64(len(bits))*8, seqsPerBlock) {
+			if bits[i/8]&(1<<(i%8)) != 0 && first+i >= from && !visit(first+i) {
+				return false
+			}
+		}
+		return true
+	})
 }

@@ -398,7 +398,7 @@ func (s *streams) follow() error {
 	head := s.host.Head()
 	var moved []channel.ID
 	if head.Final > s.done.wake {
-		happenings(s.host.IndexView(), s.done.wake, 0, func(at tangle.Position, _ int, h happening) bool {
+		happenings(s.host.IndexView(), s.done.wake, func(at tangle.Position, _ int, h happening) bool {
 			if at >= head.Final {
 				return false
 			}

@@ -1,7 +1,7 @@
 package channel
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -122,7 +122,8 @@ func (j *judge) record(r Record) {
 	if r.Epoch == 0 || r.Epoch == h.Epoch {
 		h.EpochRecords++
 	}
-	j.set(seqKey(id, h.Seq), be64(e.Number))
+	block, _ := blockOf(h.Seq)
+	j.set(blockKey(id, block), slices.Concat(j.get(blockKey(id, block)), be64(e.Number)))
 	if r.Supersedes != 0 {
 		j.set(key(prefixSuperseded, id, be64(r.Supersedes), be64(h.Seq)), []byte{1})
 	}
@@ -206,16 +207,12 @@ func ReadEvent(v plugins.View, id ID, number uint64) (Event, error) {
 
 // ReadRecord returns the event of a record, and whether there is such a record.
 func ReadRecord(v plugins.View, id ID, seq uint64) (e Event, found bool, err error) {
-	b := v.Get(seqKey(id, seq))
-	if b == nil {
+	block, at := blockOf(seq)
+	b := v.Get(blockKey(id, block))
+	if seq == 0 || len(b) < 8*(at+1) {
 		return e, false, nil
 	}
-	r := scanner{b: b}
-	number := r.u64()
-	if r.done() != nil {
-		return e, false, errors.New("channel: index of records is damaged")
-	}
-	e, err = ReadEvent(v, id, number)
+	e, err = ReadEvent(v, id, binary.BigEndian.Uint64(b[8*at:]))
 	return e, err == nil, err
 }
 

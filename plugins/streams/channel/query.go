@@ -85,14 +85,17 @@ func Events(v plugins.View, id ID, from uint64, visit func(Event) bool) error {
 
 // Records visits the events of records from a seq on.
 func Records(v plugins.View, id ID, from uint64, visit func(Event) bool) error {
-	prefix := key(prefixSeq, id)
+	block, skip := blockOf(max(from, 1))
 	var fault error
-	v.Scan(seqKey(id, from), after(prefix), func(_, value []byte) bool {
-		e, err := ReadEvent(v, id, binary.BigEndian.Uint64(value))
-		if fault = err; err != nil {
-			return false
+	v.Scan(blockKey(id, block), after(key(prefixSeq, id)), func(_, value []byte) bool {
+		for at := 8 * skip; at+8 <= len(value); at += 8 {
+			e, err := ReadEvent(v, id, binary.BigEndian.Uint64(value[at:]))
+			if fault = err; err != nil || !visit(e) {
+				return false
+			}
 		}
-		return visit(e)
+		skip = 0
+		return true
 	})
 	return fault
 }

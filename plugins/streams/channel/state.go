@@ -20,7 +20,7 @@ import (
 //	p id H(did)              Participant, binary
 //	m H(did) id              1: channels that a DID is or was a participant of, or sees
 //	v id event u64           Event, binary
-//	s id seq u64             event u64 of the record
+//	s id block u64           events u64 of the records of the block, in their order
 //	x id seq u64 seq u64     1: the second record supersedes the first
 //	t id seq u64             Tombstone, JSON
 //	n id H(actor | nonce)    event u64: nonces that have counted
@@ -71,8 +71,17 @@ func hashOf(s string) []byte {
 
 func participantKey(id ID, did string) []byte { return key(prefixParticipant, id, hashOf(did)) }
 func eventKey(id ID, n uint64) []byte         { return key(prefixEvent, id, be64(n)) }
-func seqKey(id ID, seq uint64) []byte         { return key(prefixSeq, id, be64(seq)) }
 func epochKey(id ID, number uint32) []byte    { return key(prefixEpoch, id, be32(number)) }
+
+// recordsPerBlock is how many records stand in one value: the first is record 1.
+const recordsPerBlock = 32
+
+func blockKey(id ID, block uint64) []byte { return key(prefixSeq, id, be64(block)) }
+
+// blockOf is the block of a record, and its place there.
+func blockOf(seq uint64) (block uint64, at int) {
+	return (seq - 1) / recordsPerBlock, int((seq - 1) % recordsPerBlock)
+}
 
 func wrapKey(id ID, number uint32, did string) []byte {
 	return key(prefixWrap, id, be32(number), hashOf(did))
