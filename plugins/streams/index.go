@@ -165,18 +165,20 @@ func findAccepted(v plugins.View, opHash string) (happening, bool) {
 
 // happeningAt is what the entry at a place did, if it was accepted.
 func happeningAt(v plugins.View, position tangle.Position, index int) (found happening, ok bool) {
-	eachHappening(v.Get(happeningKey(position)), func(i int, h happening) bool {
-		found, ok = h, i == index
-		return !ok
+	eachHappening(v.Get(happeningKey(position)), func(i int, h []byte) bool {
+		if i == index {
+			found, ok = parseHappening(h)
+		}
+		return i < index
 	})
 	return found, ok
 }
 
 // eachHappening visits those of one message until visit returns false, and says whether it never did.
-func eachHappening(list []byte, visit func(index int, h happening) bool) bool {
+func eachHappening(list []byte, visit func(index int, h []byte) bool) bool {
 	const size = 2 + happeningBytes
 	for ; len(list) >= size; list = list[size:] {
-		if h, ok := parseHappening(list[2:size]); ok && !visit(int(binary.BigEndian.Uint16(list)), h) {
+		if !visit(int(binary.BigEndian.Uint16(list)), list[2:size]) {
 			return false
 		}
 	}
@@ -202,7 +204,10 @@ func happenings(v plugins.View, from tangle.Position, visit func(tangle.Position
 			return true
 		}
 		position := tangle.Position(binary.BigEndian.Uint64(key[1:]))
-		return eachHappening(list, func(index int, h happening) bool { return visit(position, index, h) })
+		return eachHappening(list, func(index int, b []byte) bool {
+			h, ok := parseHappening(b)
+			return !ok || visit(position, index, h)
+		})
 	})
 }
 

@@ -300,24 +300,31 @@ func (s *streams) awaitBatch(ctx context.Context, list []taken, wait time.Durati
 // answerBatch is 200 if nothing is on its way any more, else 202. Receipts are for single operations, or asked for later.
 func (s *streams) answerBatch(w http.ResponseWriter, r *http.Request, list []taken) error {
 	status, receipts := http.StatusOK, r.URL.Query().Get("receipts") == "true"
-	results := make([]result, len(list))
+	results := make([][]byte, len(list))
 	for i, one := range list {
-		if one.err != nil {
-			if plugins.Rejected(one.err) == nil {
-				return one.err
+		r := result{}
+		switch {
+		case one.err == nil:
+			a := s.operations.View(one.state)
+			if a.Status != "final" {
+				status = http.StatusAccepted
+			} else if receipts {
+				s.operations.AddReceipt(&a)
 			}
-			results[i].Problem = viewProblem(one.err)
-			continue
+			r.StateAnswer = &a
+		case plugins.Rejected(one.err) == nil:
+			return one.err
+		default:
+			r.Problem = viewProblem(one.err)
 		}
-		a := s.operations.View(one.state)
-		if a.Status != "final" {
-			status = http.StatusAccepted
-		} else if receipts {
-			s.operations.AddReceipt(&a)
+		var err error
+		if results[i], err = r.MarshalJSON(); err != nil {
+			return err
 		}
-		results[i].StateAnswer = &a
 	}
-	return rest.Answer(w, status, map[string]any{"results": results})
+	// encoding/json would read again all that it has just written
+	body := slices.Concat([]byte(`{"results":[`), bytes.Join(results, []byte{','}), []byte("]}"))
+	return rest.AnswerBytes(w, status, rest.TypeJSON, body)
 }
 
 func viewProblem(err error) *problemView {

@@ -3,8 +3,7 @@ package operation
 import (
 	"encoding/base64"
 	"encoding/json"
-	"maps"
-	"slices"
+
 	"strconv"
 
 	"weft/plugins"
@@ -30,10 +29,14 @@ func Read(o did.Object) *Members { return &Members{object: o, read: make(map[str
 
 // Done returns the first fault; without one, an unknown member is one.
 func (m *Members) Done() error {
-	for _, name := range slices.Sorted(maps.Keys(m.object)) {
-		if m.err == nil && !m.read[name] {
-			m.err = plugins.Reject("unknown_field", "member %.60q", name)
+	unknown, found := "", false // the first in order
+	for name := range m.object {
+		if !m.read[name] && (!found || name < unknown) {
+			unknown, found = name, true
 		}
+	}
+	if found {
+		m.Judge(plugins.Reject("unknown_field", "member %.60q", unknown))
 	}
 	return m.err
 }
