@@ -19,8 +19,9 @@ func childAttributes() *syscall.SysProcAttr {
 
 // Usage is what a process has taken; zero if it does not run.
 type Usage struct {
-	RSS uint64        // bytes in memory now
-	CPU time.Duration // user and system time since its start
+	RSS       uint64        // bytes in memory now
+	Anonymous uint64        // of them those that are no pages of mapped files, which the system may drop
+	CPU       time.Duration // user and system time since its start
 }
 
 // Usage reads the system's books on the node.
@@ -39,7 +40,22 @@ func (node *Node) Usage() Usage {
 		return Usage{}
 	}
 	pages, _ := strconv.ParseUint(string(fields[24-3]), 10, 64)
-	return Usage{RSS: pages * uint64(os.Getpagesize()), CPU: cpuTime(pid)}
+	return Usage{RSS: pages * uint64(os.Getpagesize()), Anonymous: anonymous(pid), CPU: cpuTime(pid)}
+}
+
+// anonymous reads RssAnon of proc(5).
+func anonymous(pid int) uint64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(status, []byte("\nRssAnon:"))
+	fields := bytes.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	kib, _ := strconv.ParseUint(string(fields[0]), 10, 64)
+	return kib << 10
 }
 
 // cpuTime is what the scheduler has counted for all threads of a process, to the nanosecond. The utime and stime of proc(5)

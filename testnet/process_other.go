@@ -12,8 +12,9 @@ func childAttributes() *syscall.SysProcAttr { return nil }
 
 // Usage is what a process has taken; zero where the system does not say in a file.
 type Usage struct {
-	RSS uint64        // bytes in memory now
-	CPU time.Duration // user and system time since its start
+	RSS       uint64
+	Anonymous uint64
+	CPU       time.Duration
 }
 
 // Usage is not known here.

@@ -309,8 +309,11 @@ func (b *bench) records(ctx context.Context) (r benchResult, err error) {
 		}
 	}
 	l := &load{connections: benchRecordSenders, batch: m.batch, rate: b.rate, supply: supply, accepted: []byte(`"outcome":"accepted"`)}
+	memory := make(chan []benchMemory, 1)
+	go func() { memory <- b.watchMemory(making) }()
 	r, err = b.load(ctx, l)
 	stop()
+	r.Memory = <-memory
 	for range m.made { // until it is closed
 	}
 	if err = errors.Join(err, m.err); err != nil {
@@ -326,7 +329,54 @@ func (b *bench) records(ctx context.Context) (r benchResult, err error) {
 	}
 	r.Target = fmt.Sprintf("%d records/s or more, seq without gaps and one head on all nodes", benchRecordTarget)
 	r.Met = r.PerSecond >= benchRecordTarget && len(r.Errors) == 0 && len(r.Violations) == 0
+	b.judgeMemory(&r)
 	return r, nil
+}
+
+// Memory is watched in runs of at least a minute. It is flat if the last quarter needs little more than the second: the first
+// fills caches.
+const (
+	benchSoak    = time.Minute
+	benchSamples = 40
+	benchFlat    = 1.2
+)
+
+// watchMemory reads what nodes hold, until ctx ends.
+func (b *bench) watchMemory(ctx context.Context) (list []benchMemory) {
+	if b.duration < benchSoak || b.net == nil {
+		return nil
+	}
+	start := time.Now().Add(b.warmup)
+	for i := 1; sleepUntil(ctx, start.Add(time.Duration(i)*b.duration/benchSamples)) == nil; i++ {
+		m := benchMemory{Seconds: time.Since(start).Seconds()}
+		for _, node := range b.read().nodes {
+			m.AnonymousMiB = max(m.AnonymousMiB, float64(node.anonymous)/(1<<20))
+			m.MappedMiB = max(m.MappedMiB, float64(node.rss-node.anonymous)/(1<<20))
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// judgeMemory holds a long run to memory that does not grow. Its rate is then the caller's choice, not a target.
+func (b *bench) judgeMemory(r *benchResult) {
+	n := len(r.Memory) / 4
+	if n == 0 {
+		return
+	}
+	largest := func(list []benchMemory) (mib float64) {
+		for _, m := range list {
+			mib = max(mib, m.AnonymousMiB)
+		}
+		return mib
+	}
+	before := largest(r.Memory[n : 2*n])
+	if before == 0 { // this system does not say
+		return
+	}
+	r.Growth = largest(r.Memory[3*n:]) / before
+	r.Target = fmt.Sprintf("memory of the last quarter at most %.1f times that of the second, seq without gaps and one head on all nodes", benchFlat)
+	r.Met = r.Growth <= benchFlat && len(r.Errors) == 0 && len(r.Violations) == 0
 }
 
 // checkChannels holds that every record counted once, that their numbers have no gaps, and that all nodes say the same.

@@ -40,6 +40,16 @@ type benchResult struct {
 	Delivery *millis     `json:"finalToDeliveryMillis,omitempty"`
 	Reach    *millis     `json:"submitToDeliveryMillis,omitempty"`
 	Rekey    *benchRekey `json:"rekey,omitempty"`
+
+	Memory []benchMemory `json:"memory,omitempty"` // of long runs, over time
+	Growth float64       `json:"memoryGrowth,omitempty"`
+}
+
+// benchMemory is what the largest node held at one moment. The pages of mapped files, which the system may drop, are apart.
+type benchMemory struct {
+	Seconds      float64 `json:"seconds"` // since the begin of the measurement
+	AnonymousMiB float64 `json:"anonymousMiB"`
+	MappedMiB    float64 `json:"mappedMiB"`
 }
 
 // benchRekey is what a new key for many readers took. Seconds of the result are those from the start of sealing until all
@@ -74,6 +84,9 @@ func (r benchResult) words() string {
 	}
 	if r.Rekey != nil {
 		s += fmt.Sprintf("%.1f s for %d readers (%.1f s of it sealing)  ", r.Seconds, r.Rekey.Readers, r.Rekey.SealSeconds)
+	}
+	if r.Growth > 0 {
+		s += fmt.Sprintf("memory x%.2f to %.0f MiB  ", r.Growth, r.Memory[len(r.Memory)-1].AnonymousMiB)
 	}
 	if r.CPU > 0 {
 		s += fmt.Sprintf("%.0f µs CPU/entry  ", r.CPU)
@@ -193,9 +206,10 @@ type reading struct {
 }
 
 type nodeReading struct {
-	name string
-	cpu  time.Duration
-	rss  uint64
+	name      string
+	cpu       time.Duration
+	rss       uint64
+	anonymous uint64
 }
 
 func (b *bench) read() reading {
@@ -205,7 +219,7 @@ func (b *bench) read() reading {
 	}
 	for _, node := range b.net.Nodes {
 		u := node.Usage()
-		r.nodes = append(r.nodes, nodeReading{node.Name, u.CPU, u.RSS})
+		r.nodes = append(r.nodes, nodeReading{node.Name, u.CPU, u.RSS, u.Anonymous})
 	}
 	return r
 }

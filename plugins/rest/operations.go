@@ -139,10 +139,14 @@ func (o *Operations) State(hash string) (State, bool) {
 
 // look reads how far the operation's entry has come.
 func (o *Operations) look(s *State) {
-	if e, ok := o.host.Entry(s.Entry, s.Message); ok {
-		s.EntryState, s.Message = e, e.Message
-	} else {
+	e, ok := o.host.Entry(s.Entry, s.Message)
+	if !ok {
 		s.Status = "pending"
+		return
+	}
+	s.EntryState, s.Message = e, e.Message
+	if s.Ordered() {
+		o.pending.forget(s.Hash) // the plugin's index knows it from now on
 	}
 }
 
@@ -304,6 +308,12 @@ func (p *pending) find(hash string) (tangle.Hash, tangle.ID, bool) {
 	defer p.mu.Unlock()
 	e, ok := p.entries[hash]
 	return e.entry, e.message, ok
+}
+
+func (p *pending) forget(hash string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.entries, hash)
 }
 
 func (p *pending) expire(now time.Time) {
