@@ -222,7 +222,7 @@ func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle
 	if most := n.config.Genesis.Limits.MaxEntries; len(list) > most {
 		return nil, nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
 	}
-	entries, checks, views := make([]tangle.Entry, len(list)), n.checks(list), map[string]plugins.View{}
+	entries, checks, views := make([]tangle.Entry, len(list)), n.checks(list), newOnceViews(n.peek)
 	for i, s := range list {
 		if checks[i].Err != nil {
 			return nil, nil, checks[i].Err
@@ -253,16 +253,12 @@ func (n *Node) checks(list []plugins.Submission) []Checked {
 	return out
 }
 
-// admit asks the owner of a kind. Entries of one submission share views, by plugin.
-func (n *Node) admit(kind tangle.Kind, op plugins.Op, views map[string]plugins.View) error {
+// admit asks the owner of a kind. Entries of one submission share what is read.
+func (n *Node) admit(kind tangle.Kind, op plugins.Op, views onceViews) error {
 	for _, p := range n.plugins {
-		if p.Plugin.Admit == nil || !slices.Contains(p.Plugin.Kinds, kind) {
-			continue
+		if p.Plugin.Admit != nil && slices.Contains(p.Plugin.Kinds, kind) {
+			return p.Plugin.Admit(views.of(p.Name), op)
 		}
-		if views[p.Name] == nil {
-			views[p.Name] = onceView{n.Ledger.PluginView(p.Name), map[string][]byte{}}
-		}
-		return p.Plugin.Admit(views[p.Name], op)
 	}
 	return nil
 }

@@ -19,10 +19,16 @@ type pluginState struct {
 	store  store.Store
 	peers  func(name string) plugins.View
 	step   map[string]stepWrite
-	entry  map[string][]byte // nil value: deleted
-	known  map[string][]byte // read from the store, and as it is there
-	size   int               // of known
-	err    error             // the store failed: the node must stop
+	entry  map[string][]byte      // nil value: deleted
+	known  map[string]*knownValue // read from the store, and as it is there
+	size   int                    // of known
+	err    error                  // the store failed: the node must stop
+}
+
+// knownValue is a value of the store, and what Parsed has made of it; nil: nobody asked.
+type knownValue struct {
+	value  []byte
+	parsed any
 }
 
 // stepWrite is a write of a Step: its value, nil if deleted, and what it was counted with in a commit.
@@ -38,7 +44,7 @@ const maxKnownBytes = 4 << 20
 func newPluginState(s store.Store, prefix []byte, peers func(string) plugins.View) *pluginState {
 	return &pluginState{
 		prefix: prefix, store: s, peers: peers,
-		step: map[string]stepWrite{}, entry: map[string][]byte{}, known: map[string][]byte{},
+		step: map[string]stepWrite{}, entry: map[string][]byte{}, known: map[string]*knownValue{},
 	}
 }
 
@@ -51,30 +57,57 @@ func (p *pluginState) key(key []byte) []byte { return slices.Concat(p.prefix, ke
 
 // Get implements plugins.View.
 func (p *pluginState) Get(key []byte) []byte {
-	if v, ok := p.entry[string(key)]; ok {
-		return v
-	}
-	if w, ok := p.step[string(key)]; ok {
-		return w.value
-	}
-	if v, ok := p.known[string(key)]; ok {
-		return v
-	}
-	v := storeGet(p.store, p.key(key), &p.err)
-	if v != nil {
-		p.keep(string(key), v)
-	}
+	v, _ := p.get(key)
 	return v
 }
 
-// keep remembers what the store has, or begins anew when that is too much.
-func (p *pluginState) keep(key string, value []byte) {
-	if p.size += writeBytes(key, value); p.size > maxKnownBytes {
-		clear(p.known)
-		p.size = writeBytes(key, value)
+// get also returns what is known of the key, if its value is that of the store.
+func (p *pluginState) get(key []byte) ([]byte, *knownValue) {
+	if v, ok := p.entry[string(key)]; ok {
+		return v, nil
 	}
-	p.known[key] = value
+	if w, ok := p.step[string(key)]; ok {
+		return w.value, nil
+	}
+	if k, ok := p.known[string(key)]; ok {
+		return k.value, k
+	}
+	v := storeGet(p.store, p.key(key), &p.err)
+	if v == nil {
+		return nil, nil
+	}
+	return v, p.keep(string(key), v)
 }
+
+// Parsed is for plugins.Parsed.
+func (p *pluginState) Parsed(key []byte, parse func([]byte) (any, error)) (any, error) {
+	v, known := p.get(key)
+	if known == nil {
+		return parse(v)
+	}
+	if known.parsed != nil {
+		return known.parsed, nil
+	}
+	made, err := parse(v)
+	if err == nil {
+		known.parsed = made
+	}
+	return made, err
+}
+
+// keep remembers what the store has, or begins anew when that is too much. What is made of a value takes some times its
+// size.
+func (p *pluginState) keep(key string, value []byte) *knownValue {
+	if p.size += knownBytes(key, value); p.size > maxKnownBytes {
+		clear(p.known)
+		p.size = knownBytes(key, value)
+	}
+	k := &knownValue{value: value}
+	p.known[key] = k
+	return k
+}
+
+func knownBytes(key string, value []byte) int { return writeBytes(key, value) + 4*len(value) }
 
 // Set implements plugins.State.
 func (p *pluginState) Set(key, value []byte) {
@@ -205,7 +238,7 @@ func (p *pluginState) applied() {
 		if !ok {
 			continue
 		}
-		p.size -= writeBytes(k, before)
+		p.size -= knownBytes(k, before.value)
 		delete(p.known, k)
 		if w.value != nil {
 			p.keep(k, w.value)
@@ -235,17 +268,61 @@ func (v storeView) Scan(from, to []byte, visit func(key, value []byte) bool) {
 	})
 }
 
-// onceView reads a key once, for whoever judges many entries that ask for the same things. It implements plugins.View.
-type onceView struct {
-	plugins.View
-	read map[string][]byte
+// onceViews read a key once, for whoever judges many entries that ask for the same things.
+type onceViews struct {
+	open func(plugin string) plugins.View
+	all  map[string]onceView // by plugin
 }
 
-func (v onceView) Get(key []byte) []byte {
-	value, ok := v.read[string(key)]
+func newOnceViews(open func(plugin string) plugins.View) onceViews {
+	return onceViews{open, map[string]onceView{}}
+}
+
+func (o onceViews) of(plugin string) onceView {
+	v, ok := o.all[plugin]
 	if !ok {
-		value = v.View.Get(key)
-		v.read[string(key)] = value
+		v = onceView{o.open(plugin), map[string]*knownValue{}, o}
+		o.all[plugin] = v
 	}
-	return value
+	return v
+}
+
+// onceView is that of one plugin. It implements plugins.Reader.
+type onceView struct {
+	plugins.View
+	read   map[string]*knownValue
+	others onceViews
+}
+
+func (v onceView) get(key []byte) *knownValue {
+	k, ok := v.read[string(key)]
+	if !ok {
+		k = &knownValue{value: v.View.Get(key)}
+		v.read[string(key)] = k
+	}
+	return k
+}
+
+// Get implements plugins.View.
+func (v onceView) Get(key []byte) []byte { return v.get(key).value }
+
+// Parsed is for plugins.Parsed.
+func (v onceView) Parsed(key []byte, parse func([]byte) (any, error)) (any, error) {
+	k := v.get(key)
+	if k.parsed != nil {
+		return k.parsed, nil
+	}
+	made, err := parse(k.value)
+	if err == nil {
+		k.parsed = made
+	}
+	return made, err
+}
+
+// Peek implements plugins.Reader.
+func (v onceView) Peek(plugin string) plugins.View {
+	if other := v.others.of(plugin); other.View != nil {
+		return other
+	}
+	return nil
 }

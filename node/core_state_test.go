@@ -51,6 +51,11 @@ func TestPluginStateReadsWhatWasWritten(t *testing.T) {
 				if k := key(); !bytes.Equal(p.Get(k), want[string(k)]) {
 					t.Fatalf("seed %d: key %s has %d bytes, want %d", seed, k, len(p.Get(k)), len(want[string(k)]))
 				}
+				k := key()
+				size, err := plugins.Parsed(p, k, func(b []byte) (int, error) { return len(b), nil })
+				if err != nil || size != len(want[string(k)]) {
+					t.Fatalf("seed %d: key %s was parsed to %d, %v, want %d", seed, k, size, err, len(want[string(k)]))
+				}
 			}
 			if p.size > maxKnownBytes || p.size < 0 {
 				t.Fatalf("seed %d: %d bytes are kept, at most %d are allowed", seed, p.size, maxKnownBytes)

@@ -26,7 +26,7 @@ func names() plugins.Maker {
 			}
 			return string(data), nil
 		},
-		Admit: func(v plugins.View, op plugins.Op) error { return taken(v, op.(string)) },
+		Admit: func(v plugins.Reader, op plugins.Op) error { return taken(v, op.(string)) },
 		Apply: func(s plugins.State, e plugins.Ordered) error {
 			if err := taken(s, e.Op.(string)); err != nil {
 				return err

@@ -37,7 +37,7 @@ type Plugin struct {
 
 	// Admit says whether this node should publish the entry now. It is advice that answers a client early, with the code
 	// that Apply would give; only Apply decides.
-	Admit func(view View, op Op) error
+	Admit func(state Reader, op Op) error
 
 	// Apply executes one ordered entry: deterministic, no clock, goroutine or randomness, nothing but state and entry.
 	// An error made by Reject rolls this entry's writes back and becomes its outcome; any other error stops the node.
@@ -223,13 +223,35 @@ type View interface {
 	Scan(from, to []byte, visit func(key, value []byte) bool)
 }
 
-// State is what Apply may read and write. Writes of a rejected entry never happened.
-type State interface {
+// Reader is what Admit may read, and Apply.
+type Reader interface {
 	View
-	Set(key, value []byte)
-	Delete(key []byte)
 	// Peek reads the state of another ledger plugin as of this entry; nil if the network does not run it.
 	Peek(plugin string) View
+}
+
+// State is what Apply may read and write. Writes of a rejected entry never happened.
+type State interface {
+	Reader
+	Set(key, value []byte)
+	Delete(key []byte)
+}
+
+// Parsed is parse of the value of a key (nil: there is none). A view that knows that the value is still the same gives what
+// parse has made of it before: for values that many entries ask for and that are dear to read. parse depends on the value
+// alone and is the same one each time for a key; nobody may change what it returns.
+func Parsed[T any](v View, key []byte, parse func(value []byte) (T, error)) (T, error) {
+	keeper, ok := v.(interface {
+		Parsed(key []byte, parse func(value []byte) (any, error)) (any, error)
+	})
+	if !ok {
+		return parse(v.Get(key))
+	}
+	made, err := keeper.Parsed(key, func(value []byte) (any, error) { return parse(value) })
+	if err != nil {
+		return *new(T), err
+	}
+	return made.(T), nil
 }
 
 // Index is what a plugin's Index reads and writes: a key space beside the state, not agreed on.

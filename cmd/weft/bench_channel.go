@@ -93,17 +93,25 @@ type benchOwner struct {
 
 // newOwner puts a DID on the ledger: a did:key cannot own a channel.
 func (b *bench) newOwner(ctx context.Context) (*benchOwner, error) {
-	p, err := b.newPerson(-1)
-	if err != nil {
-		return nil, err
-	}
 	network, err := b.networkID(ctx)
 	if err != nil {
 		return nil, err
 	}
-	nonce, err := channel.NewNonce(rand.Reader)
+	p, err := b.newPerson(-1)
+	if err == nil {
+		err = b.register(ctx, network, &p)
+	}
 	if err != nil {
 		return nil, err
+	}
+	return &benchOwner{p, audit.NewSession(audit.Config{Node: b.clients[0], Network: network, Identity: p.Identity}), network}, nil
+}
+
+// register gives a person a DID on the ledger in place of the did:key.
+func (b *bench) register(ctx context.Context, network tangle.ID, p *benchPerson) error {
+	nonce, err := channel.NewNonce(rand.Reader)
+	if err != nil {
+		return err
 	}
 	method := func(id, key string) did.Object {
 		return did.Object{"id": id, "type": "Multikey", "publicKeyMultibase": key}
@@ -116,18 +124,18 @@ func (b *bench) newOwner(ctx context.Context) (*benchOwner, error) {
 		},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	operation, err := did.Sign(body, p.key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := b.clients[0].SubmitOperation(ctx, operation, client.OperationOptions{Final: client.MaxWait}); err != nil {
-		return nil, err
+		return err
 	}
 	p.DID = id.String()
 	p.Method, p.Agreements[0].To = p.DID+"#key-1", p.DID+"#key-2"
-	return &benchOwner{p, audit.NewSession(audit.Config{Node: b.clients[0], Network: network, Identity: p.Identity}), network}, nil
+	return nil
 }
 
 // create makes a private channel and opens it.
@@ -222,8 +230,15 @@ func (b *bench) newRecordMaker(ctx context.Context, owner *benchOwner) (*recordM
 	if m.writers, err = b.newPersons(0, benchWriters); err != nil {
 		return nil, err
 	}
+	var rights []channel.Grant
+	for i := range m.writers {
+		if err := b.register(ctx, owner.network, &m.writers[i]); err != nil {
+			return nil, err
+		}
+		rights = append(rights, channel.Grant{Participant: m.writers[i].DID, Rights: channel.Read | channel.Order})
+	}
 	for i := range benchChannels {
-		ch, err := owner.create(ctx, fmt.Sprintf("bench %d", i), grants(m.writers, channel.Read|channel.Order))
+		ch, err := owner.create(ctx, fmt.Sprintf("bench %d", i), rights)
 		if err != nil {
 			return nil, err
 		}

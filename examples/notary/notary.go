@@ -33,7 +33,7 @@ func open(h plugins.Host) (plugins.Plugin, error) {
 	return plugins.Plugin{
 		Kinds: []tangle.Kind{Kind},
 		Check: check,
-		Admit: func(view plugins.View, op plugins.Op) error { return refuse(view, op.(Deed)) },
+		Admit: func(state plugins.Reader, op plugins.Op) error { return refuse(state, op.(Deed)) },
 		Apply: apply,
 		HTTP:  plugins.Routes{List: routes(h), OpenAPI: [][]byte{[]byte(openAPI)}},
 	}, nil

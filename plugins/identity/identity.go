@@ -75,7 +75,8 @@ func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
 		return plugins.Plugin{}, err
 	}
 	p := l.plugin()
-	p.Admit = l.admit(h.Self, now)
+	admit := l.admit(h.Self, now)
+	p.Admit = func(s plugins.Reader, op plugins.Op) error { return admit(s, op) }
 	p.HTTP = plugins.Routes{List: x.routes(), Codes: statuses(), OpenAPI: fragments()}
 	p.Authenticate, p.Operation, p.Run = x.authenticate, x.operations.Look, x.run
 	return p, nil

@@ -25,7 +25,7 @@ func counter() plugins.Plugin {
 			}
 			return add{name: data[:1], by: data[1]}, nil
 		},
-		Admit: func(v plugins.View, op plugins.Op) error { return op.(add).refuse(v) },
+		Admit: func(v plugins.Reader, op plugins.Op) error { return op.(add).refuse(v) },
 		Apply: func(s plugins.State, e plugins.Ordered) error {
 			op := e.Op.(add)
 			if err := op.refuse(s); err != nil {

@@ -192,7 +192,7 @@ func (x *examination) replay(w way) []outcome {
 }
 
 func (x *examination) checkAdmit(p plugins.Plugin, state *State, i int, op plugins.Op) {
-	if err := guard(func() { x.checkError("Admit", i, p.Admit(state.view(), op)) }); err != nil {
+	if err := guard(func() { x.checkError("Admit", i, p.Admit(state.reader(), op)) }); err != nil {
 		x.defect("Admit of entry %d: %w", i, err)
 	}
 }

@@ -114,8 +114,11 @@ func (s *State) Peek(plugin string) plugins.View {
 	return s.peers[plugin]
 }
 
-// view is the committed state, as Admit and the plugin's own handlers see it.
-func (s *State) view() plugins.View { return &State{kept: s.kept, open: true} }
+// view is the committed state, as the plugin's own handlers see it.
+func (s *State) view() plugins.View { return s.reader() }
+
+// reader is view as Admit sees it.
+func (s *State) reader() plugins.Reader { return &State{kept: s.kept, peers: s.peers, open: true} }
 
 func (s *State) lend(v []byte) []byte {
 	if v == nil {

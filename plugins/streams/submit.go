@@ -63,12 +63,12 @@ func (s *streams) resultOf(_ tangle.Kind, hash string, _ plugins.Op) map[string]
 
 // admit judges an operation as if this member carried it to its place now, and holds what is this node's own to judge: the
 // author's clock, and that a payload beside the ledger is here.
-func (s *streams) admit(v plugins.View, o plugins.Op) error {
+func (s *streams) admit(v plugins.Reader, o plugins.Op) error {
 	op, now := o.(*channel.Operation), tangle.TimeOf(s.now())
 	if op.Created > now.Add(maxAhead) {
 		return plugins.Reject("clock_skew", "created is %s, this node has %s", op.Created, now)
 	}
-	if _, err := channel.Next(v, s.identity(), op, did.Place{Time: now, By: s.host.Self}); err != nil {
+	if _, err := channel.Next(v, v.Peek(identityPlugin), op, did.Place{Time: now, By: s.host.Self}); err != nil {
 		return err
 	}
 	if b := op.Record.Body; op.Op == channel.Write && b != nil && b.Blob != nil {
@@ -264,8 +264,17 @@ func (s *streams) admissible(one rest.SignedOperation) error {
 	if state, known := s.operations.State(one.Op.(*channel.Operation).Envelope.Hash); known && state.Code == "" {
 		return nil
 	}
-	return s.admit(s.state(), one.Op)
+	return s.admit(nowState{s.state(), s.host.Peek}, one.Op)
 }
+
+// nowState is the state as it is now. It implements plugins.Reader.
+type nowState struct {
+	plugins.View
+	peek func(plugin string) plugins.View
+}
+
+// Peek implements plugins.Reader.
+func (n nowState) Peek(plugin string) plugins.View { return n.peek(plugin) }
 
 // submitGood publishes those of a list that nothing is wrong with.
 func (s *streams) submitGood(ctx context.Context, list []taken) error {

@@ -165,28 +165,114 @@ func keysIn(v plugins.View, actor string, rel Relationship, at tangle.Time, visi
 	if u.DID != actor {
 		return plugins.Reject("bad_value", "%.100q is not a DID alone", actor)
 	}
-	doc, _, err := documentAt(v, u, 0)
+	doc, err := currentKeys(v, u)
 	if err != nil {
 		return err
 	}
-	references, _ := doc[string(rel)].([]any)
 	foreign := 0
-	for _, reference := range references {
-		url, _ := reference.(string)
+	for _, url := range doc.relationships[rel] {
 		if isForeign(url, actor) {
 			if foreign++; foreign > MaxForeign {
 				continue
 			}
 		}
-		m, err := methodOf(v, doc, url)
+		m, err := doc.method(v, url)
 		switch {
 		case unlessRejected(err) != nil:
 			return err
-		case err == nil && m.usable(at) && !visit(m.Key.Multikey()):
+		case err == nil && m.usable(at) && !visit(m.multikey):
 			return nil
 		}
 	}
 	return nil
+}
+
+// keySet is what one version of a document says of keys, prepared for the ledger, which asks at each operation. A
+// deactivated DID has none.
+type keySet struct {
+	id            string
+	deactivated   bool
+	methods       map[string]keyMethod      // own ones, by DID URL
+	relationships map[Relationship][]string // DID URLs
+}
+
+// keyMethod is a method with its key as a multikey, or why it is none.
+type keyMethod struct {
+	Method
+	multikey string
+	err      error
+}
+
+// currentKeys are those of the newest version. Views keep them, for versions never change.
+func currentKeys(v plugins.View, u URL) (keySet, error) {
+	if u.Method != MethodName {
+		doc, err := computed(u)
+		return readKeys(doc), err
+	}
+	d, err := Parse(u.DID)
+	if err != nil {
+		return keySet{}, err
+	}
+	head, err := plugins.Parsed(v, headKey(d), func(b []byte) (Head, error) {
+		h, _, err := parseHead(b, d)
+		return h, err
+	})
+	if err != nil {
+		return keySet{}, err
+	}
+	if head.Version == 0 || head.Network != d.Network() {
+		return keySet{}, plugins.Reject("unknown_did", "%s", d)
+	}
+	keys, err := plugins.Parsed(v, logKey(d, head.Version), func(b []byte) (keySet, error) {
+		r, err := parseRecord(b)
+		if err != nil {
+			return keySet{}, err
+		}
+		op, err := decodeStored(r.Raw)
+		if err != nil || op.Op == OpDeactivate {
+			return keySet{deactivated: true}, err
+		}
+		return readKeys(expand(op.Document, d, op.Params.Controllers)), nil
+	})
+	if err == nil && keys.deactivated {
+		err = plugins.Reject("deactivated", "%s", d)
+	}
+	return keys, err
+}
+
+func readKeys(doc Object) keySet {
+	k := keySet{methods: map[string]keyMethod{}, relationships: map[Relationship][]string{}}
+	k.id, _ = doc["id"].(string)
+	items, _ := doc["verificationMethod"].([]any)
+	for _, item := range items {
+		o, _ := item.(Object)
+		url, _ := o["id"].(string)
+		if _, there := k.methods[url]; there || o == nil {
+			continue // the first one counts, as everywhere
+		}
+		m, err := newMethod(o, "")
+		k.methods[url] = keyMethod{m, m.Key.Multikey(), err}
+	}
+	for _, rel := range Relationships() {
+		references, _ := doc[string(rel)].([]any)
+		for _, reference := range references {
+			url, _ := reference.(string)
+			k.relationships[rel] = append(k.relationships[rel], url)
+		}
+	}
+	return k
+}
+
+// method finds a method that a document refers to: its own, or another's in that one's current document.
+func (k keySet) method(v plugins.View, url string) (keyMethod, error) {
+	if m, own := k.methods[url]; own {
+		return m, m.err
+	}
+	if strings.HasPrefix(url, k.id+"#") {
+		return keyMethod{}, plugins.Reject("not_entitled", "%s is not in its document", url)
+	}
+	m, err := Lookup(v, url, "", 0)
+	return keyMethod{m, m.Key.Multikey(), err}, err
 }
 
 // isForeign says whether a reference leads to the log of another DID.
@@ -204,17 +290,6 @@ func unlessRejected(err error) error {
 
 func (m Method) usable(at tangle.Time) bool {
 	return (m.Revoked == 0 || at < m.Revoked) && (m.Expires == 0 || at < m.Expires)
-}
-
-// methodOf finds a method that a document refers to: its own, or another's in that one's current document.
-func methodOf(v plugins.View, doc Object, url string) (Method, error) {
-	if item := find(doc, "verificationMethod", url); item != nil {
-		return newMethod(item, "")
-	}
-	if id, _ := doc["id"].(string); strings.HasPrefix(url, id+"#") {
-		return Method{}, plugins.Reject("not_entitled", "%s is not in its document", url)
-	}
-	return Lookup(v, url, "", 0)
 }
 
 // Compromise is the operation since which a DID's log has named a key as compromised.

@@ -75,7 +75,10 @@ func versionID(n int, opHash string) string { return fmt.Sprintf("%d-%s", n, opH
 
 // ReadHead returns the head of a DID, and whether the DID exists. An error is a broken invariant: the node must stop.
 func ReadHead(v plugins.View, d DID) (h Head, found bool, err error) {
-	b := v.Get(headKey(d))
+	return parseHead(v.Get(headKey(d)), d)
+}
+
+func parseHead(b []byte, d DID) (h Head, found bool, err error) {
 	if b == nil {
 		return h, false, nil
 	}
