@@ -242,6 +242,8 @@ func (d *doctor) checkStore() {
 	switch {
 	case errors.Is(err, store.ErrNewerSchema):
 		d.note("store", verdictBad, "run the newer program again", "%s", err)
+	case errors.Is(err, store.ErrOlderSchema):
+		d.note("store", verdictBad, "run the program that wrote it", "%s", err)
 	case err != nil:
 		d.note("store", verdictBad, damagedStore, "%s", err)
 	default:

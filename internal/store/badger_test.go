@@ -117,6 +117,14 @@ func TestSchema(t *testing.T) {
 	if err := store.CheckSchema(s); !errors.Is(err, store.ErrNewerSchema) {
 		t.Errorf("got %v, want ErrNewerSchema", err)
 	}
+	batch = store.Batch{}
+	batch.Set(store.Key(store.PrefixNode, []byte("schema")), store.U32(1))
+	if err := s.Apply(&batch, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.CheckSchema(s); !errors.Is(err, store.ErrOlderSchema) {
+		t.Errorf("got %v, want ErrOlderSchema", err)
+	}
 }
 
 const (

@@ -7,12 +7,19 @@ import (
 )
 
 // SchemaVersion is the layout of keys and values that this program writes. It
-// goes up when an older program would read a folder wrongly.
-const SchemaVersion uint32 = 1
+// goes up when an older program would read a folder wrongly; oldestSchema goes up
+// with it when this one would read an older folder wrongly.
+//
+// 2: channels keep records in blocks, which is part of the agreed state.
+const (
+	SchemaVersion uint32 = 2
+	oldestSchema  uint32 = 2
+)
 
 // CheckSchema writes SchemaVersion into a new store and compares it in one that
-// was used before. It returns ErrNewerSchema when a newer program wrote it. Call
-// it before anything else reads.
+// was used before. It returns ErrNewerSchema when a newer program wrote it, and
+// ErrOlderSchema when one did whose layout is not read any more. Call it before
+// anything else reads.
 func CheckSchema(s Store) error {
 	key := Key(PrefixNode, []byte("schema"))
 	found, err := s.Get(key)
@@ -27,8 +34,12 @@ func CheckSchema(s Store) error {
 	if len(found) != 4 {
 		return fmt.Errorf("the schema version in the data folder has %d bytes, want 4", len(found))
 	}
-	if version := binary.BigEndian.Uint32(found); version > SchemaVersion {
+	version := binary.BigEndian.Uint32(found)
+	switch {
+	case version > SchemaVersion:
 		return fmt.Errorf("%w: it has schema %d, this program knows up to %d", ErrNewerSchema, version, SchemaVersion)
+	case version < oldestSchema:
+		return fmt.Errorf("%w: it has schema %d, this program reads from %d on", ErrOlderSchema, version, oldestSchema)
 	}
 	return nil
 }

@@ -27,6 +27,8 @@ var (
 	// ErrDiskFull is returned by Apply while the disk is too full to write
 	// safely. Nothing was written, and Apply works again once there is room.
 	ErrDiskFull = errors.New("the disk is full")
+	// ErrOlderSchema is returned for a folder of a layout that is not read any more.
+	ErrOlderSchema = errors.New("the data folder was written by an older version of this program whose layout this one does not read")
 	// ErrNewerSchema is returned for a folder written by a newer program.
 	ErrNewerSchema = errors.New("the data folder was written by a newer version of this program")
 )
