@@ -57,7 +57,7 @@ and no key.`,
 	}
 	r.addReading(c)
 	f := c.Flags()
-	f.Uint64Var(&to, "to", 0, "last event; default: the newest")
+	f.Uint64Var(&to, "to", 0, "last event, at most 99999; default: the newest")
 	f.StringArrayVar(&open, "open", nil, "put this record into the bundle in clear; may be repeated")
 	f.BoolVar(&openAll, "open-all", false, "put in all records that open here")
 	return c

@@ -180,7 +180,7 @@ func (s *streams) looseBlob(x *reader, k blobKey) (blobKey, *upload, error) {
 }
 
 func (s *streams) pastRetention(c channel.Channel, e channel.Event) bool {
-	return c.RetentionDays > 0 && s.now().Sub(e.Time.Std()) > time.Duration(c.RetentionDays)*24*time.Hour
+	return c.PastRetention(e, tangle.TimeOf(s.now()))
 }
 
 // getChunk is GET /api/v1/channels/{id}/blobs/{root}/chunks/{n}.

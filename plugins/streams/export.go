@@ -110,21 +110,23 @@ func (s slow) Write(b []byte) (int, error) {
 
 // bundle is what an export is made of: events before end.
 func (s *streams) bundle(x *reader, end uint64) (channel.BundleSource, error) {
-	source := channel.BundleSource{Network: s.host.Network, Channel: x.ID, Events: s.exportEvents(x.ID, end)}
-	actors := map[string]bool{}
-	covered := map[tangle.Position]plugins.Checkpoint{}
-	var newest plugins.Checkpoint
+	source := channel.BundleSource{Network: s.host.Network, Channel: x.ID}
+	newest, ok := s.host.Checkpoint(s.host.Head().Final) // its time says which records are past retention
+	if !ok {
+		return source, plugins.Reject("not_final", "no checkpoint covers the channel yet")
+	}
+	actors, erased := map[string]bool{}, map[uint64]bool{}
+	covered := map[tangle.Position]plugins.Checkpoint{newest.Size: newest}
 	err := channel.Events(s.state(), x.ID, 0, func(e channel.Event) bool {
 		if e.Number >= end {
 			return false
 		}
-		actors[e.Actor] = true
+		if actors[e.Actor] = true; e.Cleared && e.ErasedBy >= end {
+			erased[e.ErasedBy] = true
+		}
 		for _, size := range []tangle.Position{e.Position, e.Position + 1} { // the nearest before and behind
 			if c, ok := s.host.Checkpoint(size); ok {
 				covered[c.Size] = c
-				if c.Size > newest.Size {
-					newest = c
-				}
 			}
 		}
 		return len(actors) <= maxActors
@@ -133,13 +135,52 @@ func (s *streams) bundle(x *reader, end uint64) (channel.BundleSource, error) {
 		s.damaged(err)
 		return source, err
 	}
-	for _, c := range sorted(covered) {
+	ascending := sorted(covered)
+	for _, c := range ascending {
 		source.Checkpoints = append(source.Checkpoints, c.Note)
 	}
+	newest = ascending[len(ascending)-1]
 	source.Newest.Size, source.Newest.Root, source.Newest.Time = uint64(newest.Size), newest.Root, newest.Time
-	dids, err := s.exportDIDs(actors)
-	source.DIDs = dids
+	source.Events = s.exportEvents(&x.Channel, end, newest.Time)
+	if source.Later, err = s.exportLater(x, end, erased, newest.Size); err != nil {
+		return source, err
+	}
+	source.DIDs, err = s.exportDIDs(actors)
 	return source, err
+}
+
+// exportLater are the operations from an event on that are why records before it are gone: those erasures, and what says how
+// long records are kept. What no checkpoint covers yet has made nothing go by their time.
+func (s *streams) exportLater(x *reader, from uint64, erased map[uint64]bool, final tangle.Position) (iter.Seq2[channel.ExportedEntry, error], error) {
+	var list []did.Place
+	var early error
+	err := channel.Events(s.state(), x.ID, from, func(e channel.Event) bool {
+		switch {
+		case e.Position >= final && erased[e.Number]:
+			early = plugins.Reject("not_final", "event %d erases a record, and no checkpoint covers it yet", e.Number)
+			return false
+		case erased[e.Number], e.Position < final && e.Op == channel.Configure && s.setsRetention(e):
+			list = append(list, e.Place)
+		}
+		return true
+	})
+	if err = errors.Join(err, early); err != nil {
+		s.damaged(err)
+		return nil, err
+	}
+	return func(yield func(channel.ExportedEntry, error) bool) {
+		for _, at := range list {
+			proof, err := s.host.Receipt(at.Entry)
+			if !yield(channel.ExportedEntry{Place: at, Operation: s.host.Data(at.Position, at.Index), Receipt: proof}, err) || err != nil {
+				return
+			}
+		}
+	}, nil
+}
+
+func (s *streams) setsRetention(e channel.Event) bool {
+	op, err := channel.Decode(s.host.Network, s.host.Data(e.Position, e.Index))
+	return err == nil && op.Settings.RetentionDays != nil
 }
 
 func sorted(covered map[tangle.Position]plugins.Checkpoint) []plugins.Checkpoint {
@@ -154,11 +195,11 @@ func sorted(covered map[tangle.Position]plugins.Checkpoint) []plugins.Checkpoint
 // exportPage is how many events are read at once: no scan of the state stays open while somebody downloads.
 const exportPage = 256
 
-func (s *streams) exportEvents(id channel.ID, end uint64) iter.Seq2[channel.Exported, error] {
+func (s *streams) exportEvents(c *channel.Channel, end uint64, newest tangle.Time) iter.Seq2[channel.Exported, error] {
 	return func(yield func(channel.Exported, error) bool) {
 		for from := uint64(0); from < end; {
 			var events []channel.Event
-			err := channel.Events(s.state(), id, from, func(e channel.Event) bool {
+			err := channel.Events(s.state(), c.ID, from, func(e channel.Event) bool {
 				events = append(events, e)
 				return len(events) < exportPage && e.Number+1 < end
 			})
@@ -168,7 +209,7 @@ func (s *streams) exportEvents(id channel.ID, end uint64) iter.Seq2[channel.Expo
 			}
 			for _, e := range events {
 				one := channel.Exported{Event: e}
-				if !e.Cleared {
+				if !e.Cleared && !c.PastRetention(e, newest) {
 					one.Operation = s.host.Data(e.Position, e.Index)
 				}
 				if one.Operation != nil {
@@ -186,9 +227,9 @@ func (s *streams) exportEvents(id channel.ID, end uint64) iter.Seq2[channel.Expo
 }
 
 // exportDIDs are the operations of actors and of their controllers, in the order of their places.
-func (s *streams) exportDIDs(actors map[string]bool) (iter.Seq2[channel.ExportedDID, error], error) {
+func (s *streams) exportDIDs(actors map[string]bool) (iter.Seq2[channel.ExportedEntry, error], error) {
 	identity := s.identity()
-	var all []channel.ExportedDID
+	var all []channel.ExportedEntry
 	waiting := make([]string, 0, len(actors))
 	for actor := range actors {
 		waiting = append(waiting, actor)
@@ -205,7 +246,7 @@ func (s *streams) exportDIDs(actors map[string]bool) (iter.Seq2[channel.Exported
 			waiting = append(waiting, head.Controllers...)
 		}
 		err = did.Log(identity, d, 1, func(_ int, r did.Record) bool {
-			all = append(all, channel.ExportedDID{Place: r.Place, Operation: slices.Clone(r.Raw)})
+			all = append(all, channel.ExportedEntry{Place: r.Place, Operation: slices.Clone(r.Raw)})
 			return true
 		})
 		if err != nil {
@@ -213,10 +254,10 @@ func (s *streams) exportDIDs(actors map[string]bool) (iter.Seq2[channel.Exported
 			return nil, err
 		}
 	}
-	slices.SortFunc(all, func(a, b channel.ExportedDID) int {
+	slices.SortFunc(all, func(a, b channel.ExportedEntry) int {
 		return cmp.Or(cmp.Compare(a.Position, b.Position), cmp.Compare(a.Index, b.Index))
 	})
-	return func(yield func(channel.ExportedDID, error) bool) {
+	return func(yield func(channel.ExportedEntry, error) bool) {
 		for _, one := range all {
 			receipt, err := s.host.Receipt(one.Entry)
 			if plugins.Rejected(err) == nil && err != nil {

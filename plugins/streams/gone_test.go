@@ -2,7 +2,10 @@ package streams
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"weft/plugins/streams/channel"
@@ -53,13 +56,66 @@ func TestGone(t *testing.T) {
 			t.Errorf("node %d: the receipt of the hash: %v %+v", i, err, report.Checks)
 		}
 	}
-	export := w.as(0, owner, "GET", channelPath(id, "/export"), nil).want(200).body
-	report := w.verify(export)
-	if !report.Verified || report.Gone != 1 {
-		text, _ := json.Marshal(report)
-		t.Errorf("the bundle of a channel with an erased record: %s", text)
+	payload := w.detach(owner, id, make([]byte, 20_000))
+	w.upload(0, owner, id, payload)
+	w.done(owner, id, payload.body)
+	w.done(owner, id, channel.NewErase(w.header(owner, id), 2, "gdpr_art17"))
+	for _, to := range []string{"", "?to=2"} { // in the part, the erasure lies behind the last event
+		export := w.as(3, owner, "GET", channelPath(id, "/export", to), nil).want(200).body
+		report := w.verify(export)
+		if !report.Verified || report.Gone != 1 || report.Erased != 1 || report.Unnamed != 0 {
+			text, _ := json.Marshal(report)
+			t.Errorf("the bundle%s of a channel with an erased record: %s", to, text)
+		}
+		if bytes.Contains(w.unzip(export, channel.FileEvents), []byte(nonce)) {
+			t.Errorf("the bundle%s holds what is erased", to)
+		}
 	}
-	if bytes.Contains(w.unzip(export, "events.jsonl"), []byte(nonce)) {
-		t.Error("the bundle holds what is erased")
+	w.hidden(owner, id)
+}
+
+// hidden makes a bundle of a channel with a record that is there declared gone: it is refused.
+func (w *network) hidden(owner *person, id channel.ID) {
+	w.t.Helper()
+	w.done(owner, id, w.sealed(owner, id, "is there", channel.RecordTerms{}))
+	h := w.head(id)
+	e, err := channel.ReadEvent(w.view(0), id, h.Event)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	bare, err := w.nodes[0].Ledger.BareReceipt(e.Entry)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	raw := w.as(0, owner, "GET", channelPath(id, "/export"), nil).want(200).body
+	last := func(b []byte) int { return bytes.LastIndexByte(b[:len(b)-1], '\n') + 1 }
+	forged := map[string][]byte{}
+	for _, name := range []string{channel.FileEvents, channel.FileReceipts} {
+		b := w.unzip(raw, name)
+		line, at := b[last(b):], bytes.Index(b[last(b):], []byte(`,"operation":`))
+		if name == channel.FileEvents {
+			line = append(bytes.Clone(line[:at]), `,"gone":{"contentHash":"`+e.ContentHash.String()+`","epoch":1,"sealed":true}}`+"\n"...)
+		} else {
+			line = fmt.Appendf(nil, `{"event":%d,"receipt":"%s"}`+"\n", h.Event, base64.StdEncoding.EncodeToString(bare))
+		}
+		forged[name] = append(bytes.Clone(b[:last(b)]), line...)
+	}
+	report := w.verify(w.rezip(raw, func(name string, b []byte) []byte {
+		if name != channel.FileManifest {
+			if changed := forged[name]; changed != nil {
+				return changed
+			}
+			return b
+		}
+		for name, changed := range forged {
+			before, after := sha256.Sum256(w.unzip(raw, name)), sha256.Sum256(changed)
+			b = bytes.Replace(b, fmt.Appendf(nil, "%x", before), fmt.Appendf(nil, "%x", after), 1)
+		}
+		return b
+	}))
+	for _, c := range report.Checks {
+		if c.Name == channel.CheckReplay && c.Code != "not_gone" {
+			w.t.Errorf("a record that is there, declared gone: %+v", report)
+		}
 	}
 }

@@ -23,7 +23,8 @@ const (
 	FileEvents      = "events.jsonl"    // one eventLine per event, from event 0 on
 	FileReceipts    = "receipts.jsonl"  // one receiptLine per event, in the same order
 	FileCheckpoints = "checkpoints.txt" // signed notes, ascending in size, each followed by noteEnd
-	FileDIDs        = "dids.jsonl"      // one didLine per operation of an actor's DID, in the order of their places
+	FileDIDs        = "dids.jsonl"      // one entryLine per operation of an actor's DID, in the order of their places
+	FileLater       = "later.jsonl"     // entryLines of operations behind the last event: why records up to it are gone
 	FileReadme      = "README.txt"
 	FileOpened      = "opened.jsonl" // one openedLine per record that is opened
 )
@@ -66,20 +67,22 @@ type Exported struct {
 	Receipt   []byte // of a gone entry: the form with the hash alone
 }
 
-// ExportedDID is an accepted operation of a DID with its evidence.
-type ExportedDID struct {
+// ExportedEntry is an accepted operation, of a DID or of the channel, with its evidence.
+type ExportedEntry struct {
 	did.Place
 	Operation []byte
 	Receipt   []byte
 }
 
 // BundleSource is what a bundle is made of. Events begin with event 0 and are asked for twice; DIDs are all operations, by
-// place, of the DIDs that act in the channel, and of their controllers.
+// place, of the DIDs that act in the channel, and of their controllers. Later are the operations behind the last event that
+// erase a record up to it, or say how long the channel keeps records.
 type BundleSource struct {
 	Network     tangle.ID
 	Channel     ID
 	Events      iter.Seq2[Exported, error]
-	DIDs        iter.Seq2[ExportedDID, error]
+	DIDs        iter.Seq2[ExportedEntry, error]
+	Later       iter.Seq2[ExportedEntry, error]
 	Checkpoints [][]byte // signed notes, ascending in size; the closer they stand, the closer commit times are proved
 	Newest      receipt.Checkpoint
 }
@@ -132,7 +135,7 @@ type receiptLine struct {
 	Receipt []byte `json:"receipt"`
 }
 
-type didLine struct {
+type entryLine struct {
 	place
 	Operation json.RawMessage `json:"operation"`
 	Receipt   []byte          `json:"receipt"`
@@ -163,7 +166,8 @@ func WriteBundle(create func(name string) (io.Writer, error), s BundleSource) (M
 		name  string
 		write func(io.Writer) error
 	}{
-		{FileReadme, w.readme}, {FileEvents, w.events}, {FileReceipts, w.receipts}, {FileCheckpoints, w.checkpoints}, {FileDIDs, w.dids},
+		{FileReadme, w.readme}, {FileEvents, w.events}, {FileReceipts, w.receipts}, {FileCheckpoints, w.checkpoints},
+		{FileDIDs, entriesOf(s.DIDs)}, {FileLater, entriesOf(s.Later)},
 	} {
 		if err := w.file(file.name, file.write); err != nil {
 			return w.manifest, err
@@ -260,16 +264,18 @@ func (w *bundleWriter) checkpoints(out io.Writer) error {
 
 func asOf(c receipt.Checkpoint) *AsOf { return &AsOf{c.Size, c.Root, c.Time.String()} }
 
-func (w *bundleWriter) dids(out io.Writer) error {
-	for d, err := range w.source.DIDs {
-		if err != nil {
-			return err
+func entriesOf(list iter.Seq2[ExportedEntry, error]) func(io.Writer) error {
+	return func(out io.Writer) error {
+		for e, err := range list {
+			if err != nil {
+				return err
+			}
+			if err := writeLine(out, entryLine{placeOf(e.Place), e.Operation, e.Receipt}); err != nil {
+				return err
+			}
 		}
-		if err := writeLine(out, didLine{placeOf(d.Place), d.Operation, d.Receipt}); err != nil {
-			return err
-		}
+		return nil
 	}
-	return nil
 }
 
 // WriteOpened writes opened.jsonl, which a client adds for records that it opens to whoever gets the bundle.
@@ -289,6 +295,7 @@ events.jsonl     every event from 0 on: its signed operation, its place in the l
 receipts.jsonl   for each event the ledger's receipt: place and outcome, signed by the committee
 checkpoints.txt  what the committee has signed; they bound commit times
 dids.jsonl       the operations that made the actors' keys, with receipts
+later.jsonl      operations behind the last event that are why a record up to it is gone, with receipts
 opened.jsonl     (only if somebody added it) salt, meta and payload of records in clear
 manifest.json    counts, heads and the SHA-256 of each file
 
@@ -299,6 +306,10 @@ Check it without a network, with the network's genesis file from a source that y
 It proves that each event was accepted at its place, who signed it, and that replaying them gives these sequence numbers and
 running hashes. It proves that nothing was left out up to the last event that a later author has named. What came after the
 last event here it cannot say.
+
+Of a record that is gone, by an erasure or after the channel's retention, the bundle has the place, the receipt of the entry's
+hash, and why it is gone. Who wrote it and what its content hashes to is not proved any more; that it was a record of this
+channel at that place rests on the later authors who signed a running hash behind it.
 `)
 	return err
 }

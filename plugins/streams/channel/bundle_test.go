@@ -164,9 +164,25 @@ func (l *ledger) exported(id ID) []Exported {
 	return list
 }
 
-func (l *ledger) exportedDIDs() (list []ExportedDID) {
+// later are the operations behind a bundle of so many events that are why records in it are gone.
+func (l *ledger) later(id ID, events int) (list []ExportedEntry) {
+	l.t.Helper()
+	err := Events(l.state, id, uint64(events), func(e Event) bool {
+		data := l.entries[e.Number]
+		if op := mustDecode(l.t, data); e.Op == Erase && op.Seq <= uint64(events) || e.Op == Configure && op.Settings.RetentionDays != nil {
+			list = append(list, ExportedEntry{e.Place, data, l.log.receipt(e.Position, false)})
+		}
+		return true
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return list
+}
+
+func (l *ledger) exportedDIDs() (list []ExportedEntry) {
 	for _, d := range l.dids {
-		list = append(list, ExportedDID{d.at, d.entry, l.log.receipt(d.at.Position, false)})
+		list = append(list, ExportedEntry{d.at, d.entry, l.log.receipt(d.at.Position, false)})
 	}
 	return list
 }
@@ -182,11 +198,11 @@ func all[T any](list []T) iter.Seq2[T, error] {
 }
 
 // bundle writes a bundle of what is given.
-func (l *ledger) bundle(id ID, events []Exported, dids []ExportedDID) fstest.MapFS {
+func (l *ledger) bundle(id ID, events []Exported, dids []ExportedEntry) fstest.MapFS {
 	l.t.Helper()
 	files := map[string]*bytes.Buffer{}
 	size := len(l.log.messages)
-	s := BundleSource{Network: l.network, Channel: id, Events: all(events), DIDs: all(dids), Newest: l.log.checkpoint(size)}
+	s := BundleSource{Network: l.network, Channel: id, Events: all(events), DIDs: all(dids), Later: all(l.later(id, len(events))), Newest: l.log.checkpoint(size)}
 	for n := 1; n <= size; n++ {
 		s.Checkpoints = append(s.Checkpoints, l.log.note(n))
 	}
@@ -336,17 +352,21 @@ func TestForgedBundles(t *testing.T) {
 			e[1], e[2] = e[2], e[1]
 			return renumber(e)
 		}, "bad_after"},
-		"duplicate":                     {func(e []Exported) []Exported { return renumber(slices.Insert(e, 3, e[2])) }, "order"},
-		"drop":                          {func(e []Exported) []Exported { return renumber(slices.Delete(e, 2, 3)) }, "bad_after"},
-		"drop and count anew":           {func(e []Exported) []Exported { return rehash(renumber(slices.Delete(e, 2, 3))) }, "bad_after"},
-		"another time":                  {func(e []Exported) []Exported { e[4].Event.Time++; return e }, "bad_time"},
-		"another place":                 {func(e []Exported) []Exported { e[4].Event.Position--; return e }, "order"},
-		"another member":                {func(e []Exported) []Exported { e[4].Event.By[0]++; return e }, "bad_receipt"},
-		"another operation":             {func(e []Exported) []Exported { e[4].Operation = e[5].Operation; return e }, "bad_receipt"},
-		"an operation that is not gone": {func(e []Exported) []Exported { e[4].Operation = nil; return e }, "bad_receipt"},
-		"another receipt":               {func(e []Exported) []Exported { e[4].Receipt = e[5].Receipt; return e }, "bad_receipt"},
-		"another head":                  {func(e []Exported) []Exported { e[4].Event.Head[0]++; return e }, "head_mismatch"},
-		"another seq":                   {func(e []Exported) []Exported { e[4].Event.Seq++; return e }, "head_mismatch"},
+		"duplicate":                       {func(e []Exported) []Exported { return renumber(slices.Insert(e, 3, e[2])) }, "order"},
+		"drop":                            {func(e []Exported) []Exported { return renumber(slices.Delete(e, 2, 3)) }, "bad_after"},
+		"drop and count anew":             {func(e []Exported) []Exported { return rehash(renumber(slices.Delete(e, 2, 3))) }, "bad_after"},
+		"another time":                    {func(e []Exported) []Exported { e[4].Event.Time++; return e }, "bad_time"},
+		"another place":                   {func(e []Exported) []Exported { e[4].Event.Position--; return e }, "order"},
+		"another member":                  {func(e []Exported) []Exported { e[4].Event.By[0]++; return e }, "bad_receipt"},
+		"another operation":               {func(e []Exported) []Exported { e[4].Operation = e[5].Operation; return e }, "bad_receipt"},
+		"an operation that is not gone":   {func(e []Exported) []Exported { e[4].Operation = nil; return e }, "bad_receipt"},
+		"a record that is there":          {func(e []Exported) []Exported { return l.hide(e, 4) }, "not_gone"},
+		"the last record":                 {func(e []Exported) []Exported { return l.hide(e[:8], 7) }, "not_gone"},
+		"an event as a gone record":       {func(e []Exported) []Exported { return rehash(l.hide(e, 2)) }, "bad_after"},
+		"the last event as a gone record": {func(e []Exported) []Exported { return rehash(l.hide(e, 8)) }, "not_gone"},
+		"another receipt":                 {func(e []Exported) []Exported { e[4].Receipt = e[5].Receipt; return e }, "bad_receipt"},
+		"another head":                    {func(e []Exported) []Exported { e[4].Event.Head[0]++; return e }, "head_mismatch"},
+		"another seq":                     {func(e []Exported) []Exported { e[4].Event.Seq++; return e }, "head_mismatch"},
 	} {
 		list := c.change(slices.Clone(events))
 		r := l.verify(l.bundle(id, list, dids))
@@ -422,7 +442,7 @@ func TestErasedBundle(t *testing.T) {
 	l.want("", writer, NewErase(l.header(writer, id), 1, "gdpr_art17"))
 	l.want("", owner, l.sealed(owner, id, "stays a while", RecordTerms{}))
 	b := l.bundle(id, l.exported(id), l.exportedDIDs())
-	if r := l.verify(b); !r.Verified || r.Gone != 1 {
+	if r := l.verify(b); !r.Verified || r.Gone != 1 || r.Erased != 1 || r.Unnamed != 0 {
 		t.Errorf("%v %+v", complaints(r), r)
 	}
 	b[FileOpened] = &fstest.MapFile{Data: []byte(`{"seq":1,"salt":"","meta":{},"payload":""}` + "\n")}
@@ -431,7 +451,134 @@ func TestErasedBundle(t *testing.T) {
 	}
 	l.now += 86_400_001
 	l.want("", owner, l.sealed(owner, id, "later", RecordTerms{}))
-	if r := l.verify(l.bundle(id, l.exported(id), l.exportedDIDs())); !r.Verified || r.Gone != 3 || r.Records != 4 {
+	if r := l.verify(l.bundle(id, l.exported(id), l.exportedDIDs())); !r.Verified || r.Gone != 3 || r.Records != 4 || r.Erased != 1 {
+		t.Errorf("%v %+v", complaints(r), r)
+	}
+}
+
+// hide declares an event to be a record that is gone, with the receipt that whoever has the whole one can make.
+func (l *ledger) hide(list []Exported, n int) []Exported {
+	e := &list[n]
+	if !e.Event.IsRecord() {
+		e.Event.Op, e.Event.Seq = Write, 0
+		for _, before := range list[:n] {
+			if before.Event.IsRecord() {
+				e.Event.Seq = before.Event.Seq
+			}
+		}
+		e.Event.Seq++
+	}
+	e.Event.Blob, e.Operation, e.Receipt = nil, nil, l.log.receipt(e.Event.Position, true)
+	return list
+}
+
+// TestGoneLater has parts of a channel whose records went behind the last event, by erasure and by a retention that came and
+// was raised.
+func TestGoneLater(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner, writer := l.weft("owner"), l.weft("writer")
+	id := l.create(owner)
+	l.want("", owner, NewAuthorize(l.header(owner, id), []Grant{{Participant: writer.did, Rights: Order}}, nil, nil))
+	l.want("", writer, l.sealed(writer, id, "erased", RecordTerms{}))
+	l.want("", writer, l.sealed(writer, id, "old", RecordTerms{}))
+	l.want("", writer, NewErase(l.header(writer, id), 1, "gdpr_art17"))
+	l.want("", owner, NewConfigure(l.header(owner, id), Settings{RetentionDays: ptr(1)}))
+	l.now += 86_400_001
+	l.want("", owner, l.sealed(owner, id, "clears", RecordTerms{}))
+	l.want("", owner, NewConfigure(l.header(owner, id), Settings{RetentionDays: ptr(9)}))
+	events, dids := l.exported(id), l.exportedDIDs()
+	for n, c := range map[int]struct{ gone, erased uint64 }{3: {1, 1}, 4: {2, 1}, 5: {2, 1}, 6: {2, 1}, 7: {2, 1}, 8: {2, 1}} {
+		if r := l.verify(l.bundle(id, events[:n], dids)); !r.Verified || r.Gone != c.gone || r.Erased != c.erased {
+			t.Errorf("%d events: %v %+v", n, complaints(r), r)
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(e []Exported) []Exported
+		want   string
+	}{
+		"drop":                       {func(e []Exported) []Exported { return rehash(renumber(slices.Delete(e, 3, 4))) }, "bad_after"},
+		"swap":                       {func(e []Exported) []Exported { e[2], e[3] = e[3], e[2]; return rehash(renumber(e)) }, "head_mismatch"},
+		"duplicate":                  {func(e []Exported) []Exported { return rehash(renumber(slices.Insert(e, 3, e[3]))) }, "order"},
+		"another entry":              {func(e []Exported) []Exported { e[3].Event.Entry[0]++; return e }, "bad_receipt"},
+		"the receipt of another":     {func(e []Exported) []Exported { e[3].Receipt = e[2].Receipt; return e }, "bad_receipt"},
+		"another time":               {func(e []Exported) []Exported { e[3].Event.Time++; return e }, "bad_time"},
+		"the erasure gone too":       {func(e []Exported) []Exported { return rehash(l.hide(e, 4)) }, "bad_after"},
+		"a record that is too young": {func(e []Exported) []Exported { return l.hide(e, 6) }, "not_gone"},
+	} {
+		r := l.verify(l.bundle(id, c.change(slices.Clone(events)), dids))
+		if got := fmt.Sprint(complaints(r)); r.Verified || !strings.Contains(got, "="+c.want) {
+			t.Errorf("%s: %v, want %s", name, got, c.want)
+		}
+	}
+	// The erasure names its seq and nothing else, and what follows is evidence too.
+	for name, change := range map[string]func([]byte) []byte{
+		"without":      func([]byte) []byte { return nil },
+		"swapped":      func(b []byte) []byte { i := bytes.IndexByte(b, '\n') + 1; return slices.Concat(b[i:], b[:i]) },
+		"another seq":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"seq":1,`), []byte(`"seq":2,`), 1) },
+		"another time": func(b []byte) []byte { return bytes.Replace(b, []byte(`"time":"2027`), []byte(`"time":"2028`), 1) },
+	} {
+		b := l.bundle(id, events[:4], dids)
+		changed := change(b[FileLater].Data)
+		if bytes.Equal(changed, b[FileLater].Data) {
+			t.Fatalf("%s: nothing changes", name)
+		}
+		b[FileLater] = &fstest.MapFile{Data: changed}
+		repair(t, b, FileLater)
+		if r := l.verify(b); r.Verified {
+			t.Errorf("%s: verifies", name)
+		}
+	}
+	// A record that nobody erased, of a channel that keeps records for ever.
+	forged := l.hide(slices.Clone(events[:3]), 2)
+	b := l.bundle(id, forged, dids)
+	if got := fmt.Sprint(complaints(l.verify(b))); got != "[]" {
+		t.Error(got)
+	}
+	b[FileLater] = &fstest.MapFile{}
+	repair(t, b, FileLater)
+	if got := fmt.Sprint(complaints(l.verify(b))); !strings.Contains(got, "replay=not_gone") {
+		t.Error(got)
+	}
+}
+
+// TestErasedBlobBundle: the operation of a record stays when its payload is erased.
+func TestErasedBlobBundle(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner, func(t *CreateTerms) { t.Profile, t.Settings.Description = AuditProfile, ptr("why") })
+	body, _, err := SealBlob(l.random, Sealer{Epoch: 1, Key: ptr(epochKeyOf(id, 1))}, NewWrite(l.header(owner, id), RecordTerms{}),
+		did.Object{}, bytes.NewReader(make([]byte, 20_000)), 20_000, func(int, []byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.want("", owner, body)
+	l.want("", owner, NewErase(l.header(owner, id), 1, "gdpr_art17"))
+	events, dids := l.exported(id), l.exportedDIDs()
+	for n := 2; n <= 3; n++ {
+		if r := l.verify(l.bundle(id, events[:n], dids)); !r.Verified || r.Gone != 0 {
+			t.Errorf("%d events: %v %+v", n, complaints(r), r)
+		}
+		if r := l.verify(l.bundle(id, l.hide(slices.Clone(events[:n]), 1), dids)); r.Verified {
+			t.Errorf("%d events: the record of an audit channel is declared gone", n)
+		}
+	}
+}
+
+// TestGoneUnnamed: what retention takes at the end of a bundle is not named by anybody, and the report says so.
+func TestGoneUnnamed(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner, func(t *CreateTerms) { t.Settings.RetentionDays = ptr(1) })
+	l.want("", owner, l.sealed(owner, id, "last", RecordTerms{}))
+	events := l.hide(l.exported(id), 1)
+	if got := fmt.Sprint(complaints(l.verify(l.bundle(id, events, l.exportedDIDs())))); !strings.Contains(got, "replay=not_gone") {
+		t.Errorf("before its retention has passed: %s", got)
+	}
+	l.now += 86_400_001
+	l.weft("somebody else") // moves the time of the ledger
+	l.hide(events, 1)
+	r := l.verify(l.bundle(id, events, l.exportedDIDs()))
+	if !r.Verified || r.Gone != 1 || r.Erased != 0 || r.Unnamed != 1 {
 		t.Errorf("%v %+v", complaints(r), r)
 	}
 }

@@ -3,6 +3,7 @@ package channel
 import (
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"weft/plugins"
 	"weft/tangle"
@@ -47,6 +48,11 @@ func ChannelsOf(v plugins.View, did string, from ID, visit func(ID) bool) {
 func FindName(v plugins.View, owner, name string) (id ID, found bool) {
 	b := v.Get(nameKey(owner, name))
 	return ID(append(slices.Clone(b), make([]byte, 32)...)[:32]), b != nil
+}
+
+// PastRetention says whether a record is older at t than the channel keeps it.
+func (c *Channel) PastRetention(e Event, t tangle.Time) bool {
+	return e.IsRecord() && c.RetentionDays > 0 && t.Sub(e.Time) > time.Duration(c.RetentionDays)*day
 }
 
 // ReadParticipant returns a participant, and whether the DID ever was one or asked to be.

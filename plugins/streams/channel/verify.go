@@ -43,7 +43,9 @@ type Report struct {
 	Channel  ID              `json:"channel"`
 	Events   uint64          `json:"events"`
 	Records  uint64          `json:"records"`
-	Gone     uint64          `json:"gone"` // records that are erased or past retention: their author is not known any more
+	Gone     uint64          `json:"gone"`        // records that are erased or past retention: their author is not known any more
+	Erased   uint64          `json:"goneErased"`  // of these: erased by a signed operation; the others are past retention
+	Unnamed  uint64          `json:"goneUnnamed"` // of these: beyond Covered, so that only who made the bundle says that they were records here
 	Head     tangle.Hash     `json:"head"`
 	Covered  uint64          `json:"covered"`    // last event that a later signature names: up to it nothing was left out
 	Exact    uint64          `json:"exactTimes"` // events whose commit time is proved exactly; the others' lies between checkpoints
@@ -53,7 +55,7 @@ type Report struct {
 
 // VerifyBundle checks a bundle with the genesis file alone.
 func VerifyBundle(genesisFile []byte, bundle fs.FS) Report {
-	v := &verifier{bundle: bundle, identity: memory{}, state: memory{}, faults: map[string]error{}}
+	v := &verifier{bundle: bundle, identity: memory{}, state: memory{}, faults: map[string]error{}, said: map[string]string{}}
 	v.run(genesisFile)
 	return v.report()
 }
@@ -76,6 +78,8 @@ type verifier struct {
 	notes    []bound // checkpoints, ascending in size
 	erasers  map[uint64]string
 	goneSeqs map[uint64]bool
+	gone     []Event           // the same
+	said     map[string]string // details of checks that are good
 	identity memory
 	state    memory
 	dids     *lines
@@ -144,7 +148,7 @@ func (v *verifier) report() Report {
 	for _, name := range []string{
 		CheckGenesis, CheckFiles, CheckCheckpoints, CheckReceipts, CheckTimes, CheckDIDs, CheckReplay, CheckHeads, CheckOpened,
 	} {
-		c := receipt.Check{Name: name, OK: slices.Contains(v.done, name)}
+		c := receipt.Check{Name: name, OK: slices.Contains(v.done, name), Detail: v.said[name]}
 		if err := v.faults[name]; err != nil {
 			c.OK = false
 			c.Code, c.Detail = codeAndDetail(err)
@@ -219,7 +223,7 @@ func strictLine(line []byte, into any) error {
 
 // checkFiles holds that the files are exactly those that the manifest names.
 func (v *verifier) checkFiles() error {
-	want := []string{FileEvents, FileReceipts, FileCheckpoints, FileDIDs, FileReadme}
+	want := []string{FileEvents, FileReceipts, FileCheckpoints, FileDIDs, FileLater, FileReadme}
 	if len(v.manifest.Files) != len(want) {
 		return faulty("malformed", "the manifest names %d files, want %d", len(v.manifest.Files), len(want))
 	}
@@ -369,40 +373,7 @@ func (v *verifier) finish(events uint64, receipts *lines, identities *didReplay)
 	if err := identities.until(did.Place{Position: 1<<64 - 1}); err != nil {
 		return failed{CheckDIDs, err}
 	}
-	return nil
-}
-
-// findErasers notes who erased which record: of a record that is gone the author is not known.
-func (v *verifier) findErasers() error {
-	v.erasers, v.goneSeqs = map[uint64]string{}, map[uint64]bool{}
-	events, err := v.lines(FileEvents)
-	if err != nil {
-		return err
-	}
-	defer events.close()
-	for n := uint64(0); ; n++ {
-		var e eventLine
-		more, err := events.next(&e)
-		if err != nil || !more {
-			return err
-		}
-		if n >= MaxBundleEvents {
-			return faulty("too_large", "more than %d events", MaxBundleEvents)
-		}
-		if e.Op != Erase {
-			continue
-		}
-		var op struct {
-			Actor string `json:"actor"`
-			Seq   uint64 `json:"seq"`
-		}
-		if err := json.Unmarshal(e.Operation, &op); err != nil {
-			return fmt.Errorf("event %d: %w", n, err)
-		}
-		if _, there := v.erasers[op.Seq]; !there {
-			v.erasers[op.Seq] = op.Actor
-		}
-	}
+	return v.checkGone()
 }
 
 func (v *verifier) event(n uint64, e eventLine, receipts *lines, identities *didReplay) error {
@@ -528,35 +499,6 @@ func (v *verifier) apply(e eventLine, at did.Place) error {
 	return nil
 }
 
-// applyGone replays a record of which only what the ledger keeps is left. Rights are not judged: the receipt says that they
-// were. Who erased it stands in for its author.
-func (v *verifier) applyGone(g gone, at did.Place) error {
-	j := newJudge(v.state, v.identity, &Operation{Op: Write, Channel: v.manifest.Channel}, at)
-	if found, err := j.load(); err != nil || !found {
-		return faulty("malformed", "a record before the channel: %v", err)
-	}
-	r := Record{ContentHash: g.ContentHash, Supersedes: g.Supersedes}
-	if g.Sealed {
-		r.Epoch = g.Epoch
-	}
-	if g.ContentHash != (tangle.Hash{}) {
-		r.Body = &Body{}
-		if g.Blob != nil {
-			r.Body.Blob = &Blob{g.Blob.Root, g.Blob.Size, g.Blob.Chunks}
-		}
-	}
-	j.event = Event{Number: j.head.Event + 1, Op: Write, Place: at, Actor: v.erasers[j.head.Seq+1]}
-	j.record(r)
-	writes, err := j.finish()
-	if err != nil {
-		return err
-	}
-	v.goneSeqs[j.event.Seq] = true
-	v.found.Gone++
-	v.state.put(writes)
-	return nil
-}
-
 // compare holds the line against what follows from the replay.
 func (v *verifier) compare(n uint64, e eventLine) error {
 	got, err := ReadEvent(v.state, v.manifest.Channel, n)
@@ -615,7 +557,7 @@ func (v *verifier) checkOpened() error {
 // didReplay applies the operations of DIDs as the events come to their places.
 type didReplay struct {
 	*verifier
-	waiting *didLine
+	waiting *entryLine
 	at      did.Place
 	n       int
 	ended   bool
@@ -640,7 +582,7 @@ func (r *didReplay) until(at did.Place) error {
 }
 
 func (r *didReplay) read() error {
-	var line didLine
+	var line entryLine
 	more, err := r.dids.next(&line)
 	if err != nil || !more {
 		r.ended = true
