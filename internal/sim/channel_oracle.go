@@ -48,8 +48,8 @@ func (a channelAudit) heads() error {
 			active++
 		}
 	}
-	return differs("head", fmt.Sprint(h.Event, h.Seq, h.Hash, h.Epoch, h.EpochEvent, h.EpochTime, h.Active),
-		fmt.Sprint(a.event(), len(a.room.records), a.room.heads[a.event()], a.current(), a.now().event, a.now().time, active))
+	return differs("head", fmt.Sprint(h.Event, h.Seq, h.Hash, h.Epoch, h.EpochEvent, h.GraceUntil, h.Active),
+		fmt.Sprint(a.event(), len(a.room.records), a.room.heads[a.event()], a.current(), a.now().event, a.now().closes, active))
 }
 
 func (a channelAudit) events() (err error) {
@@ -356,7 +356,7 @@ func (a *recordAudit) try(p *party, left roomChange, k int, keys []channel.Key) 
 		switch {
 		case had && r.epoch == r.now: // nobody has opened an epoch since: a rekey is due
 			a.observed["record open to one without the right: a rekey was due"]++
-		case had && r.epoch+1 == r.now && r.after < now.event && r.at.Time < now.time.Add(a.room.grace):
+		case had && r.epoch+1 == r.now && r.after < now.event && r.at.Time < now.closes:
 			a.observed["record open to one without the right: grace"]++
 		default:
 			a.fail("removed", "%s, without the right since event %d, opens record %d of event %d under epoch %d, in force is %d",

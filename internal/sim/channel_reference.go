@@ -32,6 +32,7 @@ type channelOp struct {
 		Event uint64
 		Head  string
 	}
+	Set          struct{ GraceSeconds int }
 	Grants       []roomGrant
 	Epoch        json.RawMessage
 	Keys         []roomKeys
@@ -81,6 +82,7 @@ type roomChange struct {
 type roomEpoch struct {
 	event   uint64
 	time    tangle.Time
+	closes  tangle.Time // the epoch before
 	holders map[string]bool
 	records int // ordered under it while it was current
 }
@@ -234,6 +236,9 @@ func (r *room) judge(op *channelOp) string {
 	switch op.Op {
 	case "write":
 		return r.write(op)
+	case "configure":
+		r.do(func() { r.grace = time.Duration(op.Set.GraceSeconds) * time.Second })
+		return ""
 	case "authorize":
 		return r.authorize(op)
 	case "revoke":
@@ -257,7 +262,7 @@ func (r *room) write(op *channelOp) string {
 	case epoch > r.current():
 		return "epoch_unknown"
 	case epoch == r.current():
-	case epoch+1 < r.current(), op.After.Event >= opened.event, r.at.Time >= opened.time.Add(r.grace):
+	case epoch+1 < r.current(), op.After.Event >= opened.event, r.at.Time >= opened.closes:
 		return "epoch_closed"
 	}
 	at, after := r.at, op.After.Event
@@ -425,7 +430,7 @@ func (r *room) openIfGood(e roomKeys) {
 }
 
 func (r *room) open(e roomKeys) {
-	r.epochs = append(r.epochs, roomEpoch{event: r.event(), time: r.at.Time, holders: map[string]bool{}})
+	r.epochs = append(r.epochs, roomEpoch{event: r.event(), time: r.at.Time, closes: r.at.Time.Add(r.grace), holders: map[string]bool{}})
 	r.add(e)
 }
 

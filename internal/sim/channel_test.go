@@ -53,7 +53,7 @@ func TestChannels(t *testing.T) {
 func rareInChannels() []string {
 	return []string{
 		"write ", "write epoch_closed", "write epoch_unknown", "write not_participant", "write not_valid_now", "write not_entitled", "write bad_after",
-		"write replayed", "revoke ", "authorize ", "rekey ", "rekey epoch_conflict", "leave ", "spoiled not_canonical",
+		"write replayed", "revoke ", "authorize ", "rekey ", "rekey epoch_conflict", "leave ", "configure ", "spoiled not_canonical",
 		"sealed again after epoch_closed", "record in after an epoch change", "record opened by a reader",
 		"record closed to one without the right", "record open to one without the right: grace", "record open to one without the right: a rekey was due",
 	}

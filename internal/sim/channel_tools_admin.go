@@ -17,7 +17,7 @@ func newReader(b []byte) io.Reader { return bytes.NewReader(b) }
 func encode(b []byte) string       { return base64.RawURLEncoding.EncodeToString(b) }
 func nobody(*party) bool           { return false }
 
-// govern is one operation of an admin: membership, or keys.
+// govern is one operation of an admin: membership, keys, or how long an epoch goes on counting.
 func (x *tools) govern(p *party) {
 	a, key, ok := x.asAdmin(p)
 	if !ok {
@@ -29,6 +29,9 @@ func (x *tools) govern(p *party) {
 		x.order(p, h.Nonce, channel.NewRekey(h, "scheduled", x.nextEpoch(a, key, nobody)))
 	case k < 6:
 		x.revoke(p, a, key, h)
+	case k < 7 && x.chance(0.3):
+		grace := draw(x.wallets, []int{0, 1, 2, 60})
+		x.order(p, h.Nonce, channel.NewConfigure(h, channel.Settings{GraceSeconds: &grace}))
 	default:
 		x.authorize(p, a, key, h)
 	}

@@ -256,6 +256,30 @@ func TestGrace(t *testing.T) {
 	l.want("epoch_closed", owner, write(before))
 }
 
+// TestGraceRaised: what was refused as epoch_closed stays refused when grace is raised afterwards; the next epoch that opens
+// goes by what is set then.
+func TestGraceRaised(t *testing.T) {
+	l := newLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner, func(t *CreateTerms) { t.Settings.GraceSeconds = ptr(0) })
+	flying := func() []byte { return l.sign(owner, l.sealed(owner, id, "in flight", RecordTerms{})) }
+	refused := flying()
+	l.want("", owner, NewRekey(l.header(owner, id), "", l.epoch(id, 2, true, owner)))
+	for _, grace := range []int{0, 600} {
+		l.want("", owner, NewConfigure(l.header(owner, id), Settings{GraceSeconds: &grace}))
+		if got := codeOf(t, l.applyEntry(refused)); got != "epoch_closed" {
+			t.Errorf("grace is %d now: %q, want epoch_closed", grace, got)
+		}
+	}
+	counts := flying()
+	l.want("", owner, NewRekey(l.header(owner, id), "", l.epoch(id, 3, true, owner)))
+	l.want("", owner, NewConfigure(l.header(owner, id), Settings{GraceSeconds: ptr(0)}))
+	l.now += 599_999
+	if got := codeOf(t, l.applyEntry(counts)); got != "" {
+		t.Errorf("grace was 600: %q", got)
+	}
+}
+
 // TestRemoved: with all bytes and its keys, one who is removed opens nothing ordered after that with grace 0, and what was in
 // flight with grace 60; and its writes are refused.
 func TestRemoved(t *testing.T) {

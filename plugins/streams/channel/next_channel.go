@@ -685,7 +685,7 @@ func (j *judge) open(e *Epoch) {
 		Number: e.Number, Event: j.event.Number, Time: j.at.Time, Seq: h.Seq, Commit: e.Commit, PublicKey: e.PublicKey, Previous: e.Previous,
 	}
 	j.set(epochKey(id, e.Number), opened.bytes())
-	h.Epoch, h.EpochEvent, h.EpochTime, h.EpochRecords = e.Number, j.event.Number, j.at.Time, 0
+	h.Epoch, h.EpochEvent, h.GraceUntil, h.EpochRecords = e.Number, j.event.Number, j.at.Time.Add(j.grace()), 0
 	h.Chained = e.Previous != nil
 	j.addWraps(e.Number, e.Wraps)
 }
@@ -704,5 +704,5 @@ func (j *judge) addWraps(number uint32, list []Wrap) {
 	}
 }
 
-// grace is how long the epoch before is accepted.
+// grace is how long the epoch before is accepted once another opens.
 func (j *judge) grace() time.Duration { return time.Duration(j.channel.GraceSeconds) * time.Second }

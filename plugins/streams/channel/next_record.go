@@ -76,7 +76,7 @@ func (j *judge) checkSealing(r Record) error {
 
 // inFlight says whether a record was sealed under the epoch before without knowing of the new one, in time.
 func (j *judge) inFlight(r Record) bool {
-	return r.Epoch == j.head.Epoch-1 && j.op.After.Event < j.head.EpochEvent && j.at.Time < j.head.EpochTime.Add(j.grace())
+	return r.Epoch == j.head.Epoch-1 && j.op.After.Event < j.head.EpochEvent && j.at.Time < j.head.GraceUntil
 }
 
 // checkStored holds that a blob is as long as padded plaintext in chunks, each with so many bytes more.

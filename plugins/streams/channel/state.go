@@ -185,7 +185,7 @@ type Head struct {
 	RecordTime   tangle.Time // of the last record
 	Epoch        uint32      // current; 0 in a public channel
 	EpochEvent   uint64      // that opened it
-	EpochTime    tangle.Time
+	GraceUntil   tangle.Time // until when records under the epoch before count: a later change of graceSeconds moves it no more
 	EpochRecords uint64      // ordered under it
 	Chained      bool        // the current epoch carries the key before it
 	LockUntil    tangle.Time // 0: not locked
@@ -201,7 +201,7 @@ const headBytes = 8*9 + 32 + 4*3 + 1
 func (h Head) bytes() []byte {
 	b := make([]byte, 0, headBytes)
 	for _, n := range []uint64{
-		h.Event, h.Seq, uint64(h.Time), uint64(h.RecordTime), h.EpochEvent, uint64(h.EpochTime), h.EpochRecords, uint64(h.LockUntil), h.Cleared,
+		h.Event, h.Seq, uint64(h.Time), uint64(h.RecordTime), h.EpochEvent, uint64(h.GraceUntil), h.EpochRecords, uint64(h.LockUntil), h.Cleared,
 	} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
@@ -227,7 +227,7 @@ func parseHead(b []byte) (h Head, err error) {
 	}
 	r := scanner{b: b}
 	h.Event, h.Seq, h.Time, h.RecordTime = r.u64(), r.u64(), tangle.Time(r.u64()), tangle.Time(r.u64())
-	h.EpochEvent, h.EpochTime, h.EpochRecords = r.u64(), tangle.Time(r.u64()), r.u64()
+	h.EpochEvent, h.GraceUntil, h.EpochRecords = r.u64(), tangle.Time(r.u64()), r.u64()
 	h.LockUntil, h.Cleared, h.Hash = tangle.Time(r.u64()), r.u64(), r.hash()
 	h.Epoch, h.Active, h.Waiting = r.u32(), r.u32(), r.u32()
 	f := r.u8()
