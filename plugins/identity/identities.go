@@ -57,7 +57,7 @@ func (x *identity) checkVersion(op *did.Operation, want string) error {
 		x.damaged(err)
 		return err
 	}
-	if !found || !matchesTag(want, head.VersionID()) {
+	if !found || !rest.MatchesTag(want, head.VersionID()) {
 		return plugins.Reject("version_mismatch", "the newest version is %q", head.VersionID())
 	}
 	return nil

@@ -168,7 +168,7 @@ func (a *resolverAnswer) write(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(a.status)
 		return nil
 	}
-	if a.status == http.StatusOK && a.version != "" && matchesTag(r.Header.Get("If-None-Match"), a.version) {
+	if a.status == http.StatusOK && a.version != "" && rest.MatchesTag(r.Header.Get("If-None-Match"), a.version) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -180,15 +180,4 @@ func (a *resolverAnswer) write(w http.ResponseWriter, r *http.Request) error {
 		a.mediaType = a.form.mediaType()
 	}
 	return rest.AnswerBytes(w, a.status, a.mediaType, text)
-}
-
-// matchesTag says whether a list of entity tags (RFC 9110, section 13.1) has this one.
-func matchesTag(header, tag string) bool {
-	for one := range strings.SplitSeq(header, ",") {
-		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
-		if one == "*" || strings.Trim(one, `"`) == tag {
-			return true
-		}
-	}
-	return false
 }

@@ -92,6 +92,17 @@ func None(w http.ResponseWriter) error {
 	return nil
 }
 
+// MatchesTag says whether a list of entity tags (RFC 9110, section 13.1) has this one.
+func MatchesTag(header, tag string) bool {
+	for one := range strings.SplitSeq(header, ",") {
+		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+		if one == "*" || strings.Trim(one, `"`) == tag {
+			return true
+		}
+	}
+	return false
+}
+
 // NoStore keeps an answer out of caches.
 func NoStore(w http.ResponseWriter) { w.Header().Set("Cache-Control", "no-store") }
 

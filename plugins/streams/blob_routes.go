@@ -193,10 +193,14 @@ func (s *streams) getChunk(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || n < 0 || n >= len(u.Leaves) {
 		return plugins.Reject("bad_parameter", "the blob has %d chunks", len(u.Leaves))
 	}
+	if heldAlready(w, r, u.Leaves[n]) {
+		return nil
+	}
 	chunk, err := s.chunk(r.Context(), k, u, n)
 	if err != nil {
 		return err
 	}
+	cacheable(w, u.Leaves[n])
 	return rest.AnswerBytes(w, http.StatusOK, typeBytes, chunk)
 }
 
@@ -215,7 +219,7 @@ func (s *streams) getBlob(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Type", typeBytes)
-	w.Header().Set("ETag", strconv.Quote(k.root.String()))
+	cacheable(w, k.root)
 	http.ServeContent(w, r, "", time.Time{}, b)
 	if b.failed != nil {
 		return b.failed // too late for a problem, soon enough for the consumer to miss the rest
@@ -228,9 +232,25 @@ func headBlob(w http.ResponseWriter, k blobKey, u *upload) error {
 	h.Set("Content-Type", typeBytes)
 	h.Set("Content-Length", strconv.FormatInt(u.Size, 10))
 	h.Set("Accept-Ranges", "bytes")
-	h.Set("ETag", strconv.Quote(k.root.String()))
+	cacheable(w, k.root)
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// cacheable marks stored bytes, which never change under their hash. Only the caller's own cache may keep them.
+func cacheable(w http.ResponseWriter, h tangle.Hash) {
+	w.Header().Set("ETag", strconv.Quote(h.String()))
+	w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
+}
+
+// heldAlready answers a caller who has the bytes.
+func heldAlready(w http.ResponseWriter, r *http.Request, h tangle.Hash) bool {
+	if !rest.MatchesTag(r.Header.Get("If-None-Match"), h.String()) {
+		return false
+	}
+	cacheable(w, h)
+	w.WriteHeader(http.StatusNotModified)
+	return true
 }
 
 // blobReader reads a blob chunk by chunk. It implements io.ReadSeeker.

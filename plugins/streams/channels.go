@@ -1,6 +1,8 @@
 package streams
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"slices"
 	"strconv"
@@ -133,9 +135,34 @@ func (s *streams) showChannel(w http.ResponseWriter, r *http.Request) error {
 		v.LockUntil = timeText(x.head.LockUntil)
 	}
 	v.KeyMissing = x.part != nil && channel.KeyMissing(s.state(), &c, x.head, x.part, x.now)
-	w.Header().Set("ETag", strconv.Quote(strconv.FormatUint(x.head.Event, 10)))
-	w.Header().Set("Cache-Control", "no-cache")
-	return answer(w, http.StatusOK, v)
+	body, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	tag := tagOf(x.head.Event, body)
+	w.Header().Set("ETag", strconv.Quote(tag))
+	w.Header().Set("Cache-Control", "private, no-cache")
+	if rest.MatchesTag(r.Header.Get("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	return rest.AnswerBytes(w, http.StatusOK, rest.TypeJSON, body)
+}
+
+// tagOf is the entity tag of a channel: its newest event, and what else the caller sees, such as rights that have ended since.
+func tagOf(event uint64, body []byte) string {
+	sum := sha256.Sum256(body)
+	return strconv.FormatUint(event, 10) + "." + hex.EncodeToString(sum[:6])
+}
+
+// eventOfTag reduces the tags of If-Match to the events that they begin with.
+func eventOfTag(header string) string {
+	var events []string
+	for one := range strings.SplitSeq(header, ",") {
+		event, _, _ := strings.Cut(strings.Trim(strings.TrimSpace(one), `"`), ".")
+		events = append(events, event)
+	}
+	return strings.Join(events, ",")
 }
 
 func lockOf(h channel.Head, now tangle.Time) channel.LockMode {

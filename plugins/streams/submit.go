@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"weft/plugins"
@@ -98,13 +99,14 @@ func (s *streams) operate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	r.Body = nopCloser{bytes.NewReader(raw)}
+	fits := s.fitsVersion(r, id, fitsChannel(id))
 	if isBatch(raw) {
-		return s.batch(w, r, id, raw)
+		return s.batch(w, r, raw, fits)
 	}
 	if len(raw) > channel.MaxOperationBytes {
 		return plugins.Reject("too_large", "an operation has at most %d bytes", channel.MaxOperationBytes)
 	}
-	return s.one(w, r, fitsChannel(id))
+	return s.one(w, r, fits)
 }
 
 type nopCloser struct{ *bytes.Reader }
@@ -124,6 +126,28 @@ func fitsChannel(id channel.ID) func(*channel.Operation) error {
 			return plugins.Reject("bad_value", "the operation is create, which goes to /api/v1/channels")
 		case op.Channel != id:
 			return plugins.Reject("bad_value", "the operation is of another channel than the path")
+		}
+		return nil
+	}
+}
+
+// fitsVersion adds If-Match: the channel must stand at the event that its ETag named. An operation that took effect already is
+// not held against itself.
+func (s *streams) fitsVersion(r *http.Request, id channel.ID, fits func(*channel.Operation) error) func(*channel.Operation) error {
+	want := r.Header.Get("If-Match")
+	if want == "" {
+		return fits
+	}
+	return func(op *channel.Operation) error {
+		if err := fits(op); err != nil {
+			return err
+		}
+		_, h, err := s.channelOf(r.Context(), id)
+		if err != nil {
+			return err
+		}
+		if _, done := s.counted(op.Envelope.Hash); !done && !rest.MatchesTag(eventOfTag(want), strconv.FormatUint(h.Event, 10)) {
+			return plugins.Reject("version_mismatch", "the channel stands at event %d", h.Event)
 		}
 		return nil
 	}
@@ -185,6 +209,7 @@ type result struct {
 type problemView struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
+	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Detail string `json:"detail,omitempty"`
 }
@@ -207,12 +232,12 @@ type taken struct {
 }
 
 // batch is many operations at once, each with a result of its own. Those that are taken stand in one message.
-func (s *streams) batch(w http.ResponseWriter, r *http.Request, id channel.ID, raw []byte) error {
+func (s *streams) batch(w http.ResponseWriter, r *http.Request, raw []byte, fits func(*channel.Operation) error) error {
 	wait, err := rest.ReadWait(r)
 	if err != nil {
 		return err
 	}
-	list, err := s.readBatch(raw, fitsChannel(id))
+	list, err := s.readBatch(raw, fits)
 	if err != nil {
 		return err
 	}
@@ -338,5 +363,5 @@ func (s *streams) answerBatch(w http.ResponseWriter, r *http.Request, list []tak
 
 func viewProblem(err error) *problemView {
 	r := plugins.Rejected(err)
-	return &problemView{Type: "urn:weft:problem:" + r.Code, Title: r.Code, Code: r.Code, Detail: r.Detail}
+	return &problemView{Type: "urn:weft:problem:" + r.Code, Title: plugins.TitleOf(r.Code), Status: plugins.StatusOf(r.Code), Code: r.Code, Detail: r.Detail}
 }
