@@ -18,12 +18,8 @@ import (
 	"weft/plugins/streams/channel"
 )
 
-// MaxGenesisFile bounds what is read as a genesis file, MaxOpenedPayload one record that is put into a bundle in clear: it is
-// one line there.
-const (
-	MaxGenesisFile   = 16 << 20
-	MaxOpenedPayload = 480 << 10
-)
+// MaxGenesisFile bounds what is read as a genesis file.
+const MaxGenesisFile = 16 << 20
 
 func newChannelExportCommand(s *shell) *cobra.Command {
 	r := &channeling{acting: acting{shell: s}}
@@ -156,8 +152,8 @@ func (r *channeling) content(ctx context.Context, e audit.Entry) (channel.Conten
 		return *e.Content, nil
 	case e.Code != "detached":
 		return channel.Content{}, fmt.Errorf("record %d has no content here: %s", e.Seq, e.Code)
-	case e.Signed.Record.Body.Blob.Size > MaxOpenedPayload:
-		return channel.Content{}, fmt.Errorf("record %d is too large to be put into a bundle in clear, at most %d bytes: hand the file over beside it", e.Seq, MaxOpenedPayload)
+	case e.Signed.Record.Body.Blob.Size > channel.MaxOpenedPayload:
+		return channel.Content{}, fmt.Errorf("record %d is too large to be put into a bundle in clear, at most %d bytes: hand the file over beside it", e.Seq, channel.MaxOpenedPayload)
 	}
 	var payload bytes.Buffer
 	c, err := r.channel.OpenBlob(ctx, e, &payload)

@@ -32,6 +32,9 @@ const (
 // MaxBundleEvents bounds a bundle.
 const MaxBundleEvents = 100_000
 
+// MaxOpenedPayload bounds the payload of a record that is put into a bundle in clear: it is one line, which is checked in memory.
+const MaxOpenedPayload = 16 << 20
+
 // maxBundleDIDs bounds the operations of DIDs in it.
 const maxBundleDIDs = 4 * MaxBundleEvents
 

@@ -251,6 +251,42 @@ func TestBundle(t *testing.T) {
 	}
 }
 
+// TestOpenedPayload puts large payloads into a bundle in clear, up to the bound.
+func TestOpenedPayload(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner)
+	k := epochKeyOf(id, 1)
+	var chunks [][]byte
+	payload := make([]byte, MaxOpenedPayload)
+	body, _, err := SealBlob(l.random, Sealer{Epoch: 1, Key: &k}, NewWrite(l.header(owner, id), RecordTerms{}), did.Object{"mediaType": "video/mp4"},
+		bytes.NewReader(payload), int64(len(payload)), func(_ int, chunk []byte) error { chunks = append(chunks, bytes.Clone(chunk)); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.want("", owner, body)
+	var out bytes.Buffer
+	c, err := OpenBlob(k, mustDecode(t, l.entries[1]), func(n int) ([]byte, error) { return chunks[n], nil }, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	for _, one := range []struct {
+		payload []byte
+		want    string
+	}{{out.Bytes(), ""}, {append(out.Bytes()[1:], 1), "hash_mismatch"}, {make([]byte, MaxOpenedPayload+16<<10), "too_large"}} {
+		var opened bytes.Buffer
+		c.Payload = one.payload
+		if err := WriteOpened(&opened, func(yield func(uint64, Content) bool) { yield(1, c) }); err != nil {
+			t.Fatal(err)
+		}
+		b[FileOpened] = &fstest.MapFile{Data: opened.Bytes()}
+		if got := fmt.Sprint(complaints(l.verify(b))); !strings.Contains(got, one.want) || (one.want == "") != (got == "[]") {
+			t.Errorf("%s, want %q", got, one.want)
+		}
+	}
+}
+
 // TestKeysOfThen: who rotated its key or was deactivated after writing still verifies as of then.
 func TestKeysOfThen(t *testing.T) {
 	l := newOrderedLedger(t)

@@ -292,17 +292,21 @@ func (v *verifier) checkCheckpoints() error {
 type lines struct {
 	file   fs.File
 	reader *bufio.Reader
+	max    int // bytes of a line
 }
 
-// maxLine bounds a line: a receipt in base64 is the longest.
-const maxLine = 2 * receipt.MaxReceipt
+// The bounds of lines: a receipt in base64 is the longest part, or a payload in clear.
+const (
+	maxLine       = 2 * receipt.MaxReceipt
+	maxOpenedLine = MaxOpenedPayload/3*4 + 8<<10
+)
 
 func (v *verifier) lines(name string) (*lines, error) {
 	f, err := v.bundle.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	return &lines{f, bufio.NewReaderSize(f, 64<<10)}, nil
+	return &lines{f, bufio.NewReaderSize(f, 64<<10), maxLine}, nil
 }
 
 func (l *lines) close() { l.file.Close() }
@@ -316,8 +320,8 @@ func (l *lines) next(into any) (bool, error) {
 			return false, nil
 		}
 		line = append(line, part...)
-		if len(line) > maxLine {
-			return false, faulty("too_large", "a line of more than %d bytes", maxLine)
+		if len(line) > l.max {
+			return false, faulty("too_large", "a line of more than %d bytes", l.max)
 		}
 		if err == nil {
 			break
@@ -533,6 +537,7 @@ func (v *verifier) checkOpened() error {
 		return err
 	}
 	defer opened.close()
+	opened.max = maxOpenedLine
 	for {
 		var o openedLine
 		more, err := opened.next(&o)
