@@ -128,6 +128,16 @@ func (s *Session) ask(ctx context.Context, do func(*client.Client) error) error 
 	return do(node)
 }
 
+// known logs in where it can and has not yet: a list shows less to strangers, and says nothing of it.
+func (s *Session) known(ctx context.Context) error {
+	node := s.current()
+	if node == nil || node != s.Node || !s.canLogin() {
+		return nil
+	}
+	_, err := s.login(ctx, node)
+	return err
+}
+
 func (s *Session) current() *client.Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()

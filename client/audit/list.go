@@ -10,8 +10,11 @@ import (
 	"weft/plugins/streams/channel"
 )
 
-// EachChannel visits all channels that a filter picks.
+// EachChannel visits all channels that a filter picks, and that this identity may know of. Without one these are the public ones.
 func (s *Session) EachChannel(ctx context.Context, f client.ChannelFilter, visit func(client.Channel) error) error {
+	if err := s.known(ctx); err != nil {
+		return err
+	}
 	return client.All(ctx, client.Page{}, func(ctx context.Context, p client.Page) (l client.List[client.Channel], err error) {
 		err = s.ask(ctx, func(node *client.Client) (err error) {
 			l, err = node.Channels(ctx, f, p)

@@ -183,6 +183,12 @@ func (x *channelTour) hiddenAndPublic() {
 	wantText(t, out, "from the regulator")
 	out, _ = weft(t, 0, "", x.n.Nodes[1].API, "channel", "read", notices)
 	wantText(t, out, `{"text":"first"}`)
-	_, errOut := weft(t, 1, "", x.n.Nodes[1].API, "channel", "read", "notices")
-	wantText(t, errOut, "by its ID", "--keys")
+	out, _ = weft(t, 0, "", x.n.Nodes[1].API, "channel", "read", "notices", "--owner", x.did("owner"))
+	wantText(t, out, `{"text":"first"}`)
+	out, _ = weft(t, 0, "", x.n.Nodes[2].API, "channel", "list")
+	if wantText(t, out, notices); strings.Contains(out, "incidents") {
+		t.Error("a private channel is listed for nobody")
+	}
+	_, errOut := weft(t, 1, "", x.n.Nodes[1].API, "channel", "read", "incidents")
+	wantText(t, errOut, "no public channel", "--keys")
 }

@@ -173,9 +173,11 @@ func (r *channeling) find(ctx context.Context, name string) (channel.ID, error) 
 	}
 	switch {
 	case client.ProblemCode(err) == "unauthenticated" && len(r.ring.files) == 0:
-		return channel.ID{}, fmt.Errorf("%w\nThe node looks names up for callers whom it knows: name the channel by its ID, or give --keys FILE or --token-file", err)
+		return channel.ID{}, fmt.Errorf("%w\nThe ledger of this node is for callers whom it knows: give --keys FILE or --token-file", err)
 	case err != nil:
 		return channel.ID{}, r.failed(err)
+	case len(found) == 0 && len(r.ring.files) == 0 && r.tokenFile == "":
+		return channel.ID{}, fmt.Errorf("no public channel %q: others are found with --keys FILE or --token-file", name)
 	case len(found) == 0:
 		return channel.ID{}, fmt.Errorf("no channel %q: 'weft channel list' shows those that you can see", name)
 	case len(found) > 1:

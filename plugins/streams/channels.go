@@ -182,6 +182,7 @@ type channelFilter struct {
 	topicType, topicSource                string
 	createdFrom, createdTo, activeAfter   tangle.Time // 0: any
 	archived, hidden                      bool        // also those; else not
+	publicOnly                            bool        // who asks has not said who it is
 }
 
 func channelQuery() []string {
@@ -231,12 +232,12 @@ func (f channelFilter) takes(c *channel.Channel) bool {
 	}
 	is := func(want, have string) bool { return want == "" || want == have }
 	return is(f.owner, c.Owner) && is(f.access, string(c.Access)) && is(f.profile, string(c.Profile)) && is(f.status, c.Status) &&
-		(f.archived || !c.Archived) && (f.hidden || !c.Hidden) && (f.createdFrom == 0 || c.Created >= f.createdFrom) && (f.createdTo == 0 || c.Created < f.createdTo) &&
+		(!f.publicOnly || c.Access == channel.Public) && (f.archived || !c.Archived) && (f.hidden || !c.Hidden) && (f.createdFrom == 0 || c.Created >= f.createdFrom) && (f.createdTo == 0 || c.Created < f.createdTo) &&
 		((f.topicType == "" && f.topicSource == "") || slices.ContainsFunc(c.Topics, topic)) &&
 		(f.text == "" || strings.Contains(strings.ToLower(c.Name+"\x00"+c.Description), f.text))
 }
 
-// listChannels is GET /api/v1/channels, in the order of ids. Hidden ones are listed for those who have their profile's key or
+// listChannels is GET /api/v1/channels, in the order of ids. Without a login or key it has public ones alone. Hidden ones are listed for those who have their profile's key or
 // take part.
 func (s *streams) listChannels(w http.ResponseWriter, r *http.Request) error {
 	now := s.asOf()
@@ -256,7 +257,9 @@ func (s *streams) listChannels(w http.ResponseWriter, r *http.Request) error {
 		from = next(from)
 	}
 	p := page[channelView]{asked: asked}
-	if err := s.collectChannels(&p, f, from, plugins.CallerOf(r.Context()).DID); err != nil {
+	caller := plugins.CallerOf(r.Context())
+	f.publicOnly = isNobody(caller)
+	if err := s.collectChannels(&p, f, from, caller.DID); err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, listOf(&p, now))

@@ -35,7 +35,9 @@ func TestConditional(t *testing.T) {
 	w.as(0, owner, "GET", channelPath(id), nil, "If-None-Match", tag).want(200)
 
 	batch := `{"operations":[` + string(w.sign(owner, w.sealed(owner, id, "third", channel.RecordTerms{}))) + `]}`
-	var answer struct{ Results []struct{ Problem problemView } }
+	var answer struct {
+		Results []struct{ Problem problemView }
+	}
 	post(`"1"`, []byte(batch)).into(200, &answer)
 	if got, want := answer.Results[0].Problem, http.StatusPreconditionFailed; got.Code != "version_mismatch" || got.Status != want || got.Title != "Version mismatch" {
 		t.Errorf("problem of a batch %+v", got)

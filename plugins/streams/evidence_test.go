@@ -252,16 +252,20 @@ func TestChannelList(t *testing.T) {
 		{reader, "&participant=" + reader.did, []channel.ID{hidden}},
 		{owner, "&participant=" + reader.did, []channel.ID{hidden}},
 		{stranger, "&participant=" + reader.did, nil},
+		{nil, "", []channel.ID{plain}},
+		{nil, "&q=harb", []channel.ID{plain}},
+		{nil, "&access=private", nil},
+		{nil, "&owner=" + owner.did, []channel.ID{plain}},
 		{stranger, "&createdFrom=2999-01-01T00:00:00Z", nil},
 		{stranger, "&activeAfter=2000-01-01T00:00:00Z", nil},
 	} {
 		got := ids(w.channels(c.who, c.query))
 		if len(got) != len(c.want) {
-			t.Errorf("%s %q: %d channels, want %d", c.who.name, c.query, len(got), len(c.want))
+			t.Errorf("%s %q: %d channels, want %d", nameOf(c.who), c.query, len(got), len(c.want))
 		}
 		for _, id := range c.want {
 			if _, ok := got[id]; !ok {
-				t.Errorf("%s %q: %s is not there", c.who.name, c.query, id)
+				t.Errorf("%s %q: %s is not there", nameOf(c.who), c.query, id)
 			}
 		}
 	}
@@ -279,6 +283,13 @@ func TestChannelList(t *testing.T) {
 	if got := w.channels(stranger, "&archived=true"); len(got) != 2 {
 		t.Errorf("archived too: %d channels", len(got))
 	}
+}
+
+func nameOf(p *person) string {
+	if p == nil {
+		return "nobody"
+	}
+	return p.name
 }
 
 // hiddenChannel makes a channel that only a reader and one more DID may know of.

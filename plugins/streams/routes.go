@@ -25,7 +25,7 @@ func (s *streams) routes() []plugins.Route {
 		rest.Signed(http.MethodPost, "/channels", s.create),
 		rest.WithBody(rest.Signed(http.MethodPost, "/channels/{id}/operations", s.operate), rest.MaxBody),
 		token(http.MethodPost, "/channels/{id}/drafts", s.draft),
-		token(http.MethodGet, "/channels", s.listChannels, channelQuery()...),
+		reading("/channels", s.listChannels, channelQuery()...),
 		reading("/channels/{id}", s.showChannel),
 		reading("/channels/{id}/events", s.listEvents, rest.PageQuery("after", "to", "op")...),
 		reading("/channels/{id}/records", s.listRecords, recordQuery()...),
@@ -49,7 +49,7 @@ func token(method, path string, serve func(http.ResponseWriter, *http.Request) e
 	return rest.Token(method, path, plugins.ScopeChannelsRead, serve, query...)
 }
 
-// reading is a route that is open for public channels to readers of the ledger.
+// reading is a route that is open for public channels to readers of the ledger; listing shows nobody else's.
 func reading(path string, serve func(http.ResponseWriter, *http.Request) error, query ...string) plugins.Route {
 	r := rest.Reading(path, serve, query...)
 	r.Scope = plugins.ScopeChannelsRead
