@@ -59,6 +59,7 @@ type Channel struct {
 	RekeyDue      bool                    `json:"rekeyDue,omitempty"`
 	State         channel.State           `json:"state,omitempty"`  // the caller's
 	Rights        channel.Rights          `json:"rights,omitempty"` // the caller's, now
+	Admins        []string                `json:"admins,omitempty"` // only if they are asked for
 }
 
 // ChannelFilter picks channels; zero fields do not filter.
@@ -125,6 +126,13 @@ func (c *Client) Channels(ctx context.Context, f ChannelFilter, p Page) (l List[
 func (c *Client) Channel(ctx context.Context, id channel.ID) (ch Channel, err error) {
 	err = c.get(ctx, channelRoute(id), &ch)
 	return ch, err
+}
+
+// ChannelAdmins are DIDs that may authorize, at most 16; of a hidden channel none are told.
+func (c *Client) ChannelAdmins(ctx context.Context, id channel.ID) ([]string, error) {
+	var ch Channel
+	err := c.get(ctx, query(channelRoute(id), url.Values{"admins": {"true"}}), &ch)
+	return ch.Admins, err
 }
 
 func channelRoute(id channel.ID, more ...string) string {

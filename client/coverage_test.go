@@ -234,6 +234,7 @@ func callChannels(t *testing.T, node *Client) {
 	check(node.DraftChannel(ctx, id, map[string]any{}))
 	check(node.Channels(ctx, ChannelFilter{Text: "t", Archived: true, Visible: true, CreatedFrom: time.Now()}, Page{}))
 	check(node.Channel(ctx, id))
+	check(node.ChannelAdmins(ctx, id))
 	check(node.ChannelEvents(ctx, id, EventFilter{}, Page{}))
 	check(node.ChannelRecords(ctx, id, RecordFilter{From: 1}, Page{}))
 	check(node.ChannelRecord(ctx, id, 1))

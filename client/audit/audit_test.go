@@ -530,14 +530,19 @@ func TestEventsAreHeldTogether(t *testing.T) {
 
 func TestRequestsWithNotes(t *testing.T) {
 	l := newLedger(t)
-	owner, asks := l.person(), l.person()
+	owner, admin, reader, asks := l.person(), l.person(), l.person(), l.person()
 	c := create(t, owner, channel.Full)
+	authorize(t, c, channel.Grant{Participant: admin.Identity.DID, Rights: channel.Admin}, channel.Grant{Participant: reader.Identity.DID, Rights: channel.Read})
 	o := open(t, asks, c.ID)
-	body, err := o.Request(t.Context(), channel.Asked{Rights: channel.Read}, []byte("from the insurer"))
-	if err != nil {
-		t.Fatal(err)
+	long, err := o.Request(t.Context(), channel.Asked{Rights: channel.Read}, make([]byte, channel.MaxEnclosure/2))
+	if err != nil || len(long.Sealed) != 1 || len(long.Skipped) != 1 {
+		t.Fatalf("a long note: %+v, %v", long, err)
 	}
-	if _, err := asks.Submit(t.Context(), body); err != nil {
+	change, err := o.Request(t.Context(), channel.Asked{Rights: channel.Read}, []byte("from the insurer"))
+	if err != nil || len(change.Sealed) != 2 || len(change.Skipped) != 0 {
+		t.Fatalf("%+v, %v", change, err)
+	}
+	if _, err := asks.Submit(t.Context(), change.Body); err != nil {
 		t.Fatal(err)
 	}
 	waiting, err := c.Subscriptions(t.Context(), channel.Requested)
@@ -546,6 +551,12 @@ func TestRequestsWithNotes(t *testing.T) {
 	}
 	if note := c.Note(t.Context(), waiting[0]); string(note) != "from the insurer" {
 		t.Errorf("note %q", note)
+	}
+	if note := open(t, admin, c.ID).Note(t.Context(), waiting[0]); string(note) != "from the insurer" {
+		t.Errorf("the other admin reads %q", note)
+	}
+	if note := open(t, reader, c.ID).Note(t.Context(), waiting[0]); note != nil {
+		t.Errorf("a reader opens %q", note)
 	}
 	if note := o.Note(t.Context(), waiting[0]); note != nil {
 		t.Errorf("who is no admin opens %q", note)

@@ -267,6 +267,9 @@ func (l *ledger) show(r *http.Request, id channel.ID) (any, error) {
 	if epochs := must(channel.Epochs(l.state, id, h.Epoch, 1)); len(epochs) > 0 && h.Epoch > 0 {
 		info.PublicKey = base64.RawURLEncoding.EncodeToString(epochs[0].PublicKey[:])
 	}
+	if !c.Hidden {
+		info.Admins = must(channel.Admins(l.state, &c, l.now, 16))
+	}
 	return info, err
 }
 

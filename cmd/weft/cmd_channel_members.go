@@ -22,7 +22,8 @@ func newChannelRequestCommand(s *shell) *cobra.Command {
 		Use:   "request NAME --keys FILE --right RIGHT",
 		Short: "ask for rights in a channel",
 		Long: `Asks for rights; an admin answers with 'weft channel authorize' or 'reject'. --note goes to
-the owner alone, sealed: put in it who you are, or a presentation ('weft vc present').`,
+the owner and the other admins alone, sealed: put in it who you are, or a presentation
+('weft vc present'). A long one, and one for a hidden channel, goes to the owner alone.`,
 		Example: "  weft channel request incidents --keys ids.keys --right write --note presentation.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -40,7 +41,7 @@ the owner alone, sealed: put in it who you are, or a presentation ('weft vc pres
 	f := c.Flags()
 	f.StringArrayVar(&rights, "right", nil, "read, write, admin or audit; may be repeated")
 	f.StringArrayVar(&roles, "role", nil, "a role of the channel; may be repeated")
-	f.StringVar(&note, "note", "", "file with a note to the owner, at most 8 KiB (- for standard input)")
+	f.StringVar(&note, "note", "", "file with a note to the admins, at most 8 KiB (- for standard input)")
 	return c
 }
 
@@ -66,8 +67,7 @@ func (r *channeling) request(ctx context.Context, name string, asked channel.Ask
 	}
 	return r.change(ctx, name, false, func(ctx context.Context, c *audit.Channel) (*audit.Change, error) {
 		asked.Agreement = agreement()
-		body, err := c.Request(ctx, asked, note)
-		return &audit.Change{Body: body}, err
+		return c.Request(ctx, asked, note)
 	})
 }
 

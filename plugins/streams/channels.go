@@ -66,6 +66,7 @@ type channelDetails struct {
 	Lock          channel.LockMode        `json:"lock"`
 	LockUntil     *string                 `json:"lockUntil,omitempty"`
 	KeyMissing    bool                    `json:"keyMissing,omitempty"` // the caller may read and has no key of the current epoch
+	Admins        []string                `json:"admins,omitempty"`     // the owner among them, if they are asked for and the channel is not hidden
 }
 
 // viewChannel is what a list says of a channel.
@@ -135,6 +136,12 @@ func (s *streams) showChannel(w http.ResponseWriter, r *http.Request) error {
 		v.LockUntil = timeText(x.head.LockUntil)
 	}
 	v.KeyMissing = x.part != nil && channel.KeyMissing(s.state(), &c, x.head, x.part, x.now)
+	if r.URL.Query().Get("admins") == "true" && !c.Hidden {
+		if v.Admins, err = channel.Admins(s.state(), &c, x.now, maxAdmins); err != nil {
+			s.damaged(err)
+			return err
+		}
+	}
 	body, err := marshal(v)
 	if err != nil {
 		return err
@@ -148,6 +155,9 @@ func (s *streams) showChannel(w http.ResponseWriter, r *http.Request) error {
 	}
 	return rest.AnswerBytes(w, http.StatusOK, rest.TypeJSON, body)
 }
+
+// maxAdmins bounds the admins that are named: those to whom a request's note is sealed.
+const maxAdmins = 16
 
 // tagOf is the entity tag of a channel: its newest event, and what else the caller sees, such as rights that have ended since.
 func tagOf(event uint64, body []byte) string {

@@ -3,6 +3,7 @@ package streams
 import (
 	"archive/zip"
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -275,6 +276,19 @@ func TestChannelList(t *testing.T) {
 	w.as(0, nil, "GET", channelPath(hidden), nil).refused(404, "unknown_channel")
 	w.as(0, visible, "GET", channelPath(hidden, "/events"), nil).refused(403, "not_participant")
 	w.opensProfile(ids(w.channels(visible, ""))[hidden], visible)
+
+	w.grant(owner, private, channel.Admin, reader)
+	w.grant(owner, private, channel.Read, visible)
+	var shown struct{ Admins []string }
+	w.as(0, stranger, "GET", channelPath(private, "?admins=true"), nil).into(200, &shown)
+	slices.Sort(shown.Admins)
+	admins := []string{owner.did, reader.did}
+	slices.Sort(admins)
+	equal(t, "admins", shown.Admins, admins)
+	shown.Admins = nil
+	w.as(0, stranger, "GET", channelPath(private), nil).into(200, &shown)
+	w.as(0, owner, "GET", channelPath(hidden, "?admins=true"), nil).into(200, &shown)
+	equal(t, "admins of a hidden channel, or not asked for", shown.Admins, nil)
 
 	w.done(owner, private, channel.NewConfigure(w.header(owner, private), channel.Settings{Archived: ptr(true)}))
 	if got := w.channels(stranger, ""); len(got) != 1 {

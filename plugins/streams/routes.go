@@ -26,7 +26,7 @@ func (s *streams) routes() []plugins.Route {
 		rest.WithBody(rest.Signed(http.MethodPost, "/channels/{id}/operations", s.operate), rest.MaxBody),
 		token(http.MethodPost, "/channels/{id}/drafts", s.draft),
 		reading("/channels", s.listChannels, channelQuery()...),
-		reading("/channels/{id}", s.showChannel),
+		reading("/channels/{id}", s.showChannel, "admins"),
 		reading("/channels/{id}/events", s.listEvents, rest.PageQuery("after", "to", "op")...),
 		reading("/channels/{id}/records", s.listRecords, recordQuery()...),
 		reading("/channels/{id}/records/{seq}", s.showRecord),

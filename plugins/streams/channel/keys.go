@@ -143,6 +143,9 @@ func wrapInfo(id ID, number uint32, to string) []byte {
 	return slices.Concat([]byte("weft/channel/wrap/1"), epochContext(id, number), []byte(to))
 }
 
+// EnclosureOverhead is how much longer a sealed note is than the note.
+const EnclosureOverhead = 32 + 16
+
 // SealEnclosure seals a note of a request to an admin's key.
 func SealEnclosure(id ID, to string, public, text []byte) (did.Object, error) {
 	b, err := seal(public, enclosureInfo(id, to), text)

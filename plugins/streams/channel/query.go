@@ -75,6 +75,17 @@ func Participants(v plugins.View, id ID, from string, visit func(key string, p P
 	return fault
 }
 
+// Admins are DIDs with the right to administer at t, at most limit.
+func Admins(v plugins.View, c *Channel, t tangle.Time, limit int) (list []string, err error) {
+	err = Participants(v, c.ID, "", func(_ string, p Participant) bool {
+		if c.Effective(&p, t).Has(Admin) {
+			list = append(list, p.DID)
+		}
+		return len(list) < limit
+	})
+	return list, err
+}
+
 // Events visits events from a number on.
 func Events(v plugins.View, id ID, from uint64, visit func(Event) bool) error {
 	prefix := key(prefixEvent, id)
