@@ -72,6 +72,9 @@ type Config struct {
 
 	// Resolve returns the current document of a DID; the node's resolver is asked if it is nil.
 	Resolve func(ctx context.Context, id string) (did.Object, error)
+	// Sealing is told the keys that Settle, Complete and KeyLoad seal to by themselves, before anything is signed; an error
+	// stops them. Keys of a Change are in it. nil: nobody looks.
+	Sealing func(keys []ReaderKey) error
 	Random  io.Reader        // of the system, if nil
 	Now     func() time.Time // the system's clock, if nil
 }

@@ -245,6 +245,45 @@ func TestManyReaders(t *testing.T) {
 	}
 }
 
+// TestSealingIsTold: whoever signs sees the keys that keys are sent to without a Change to look at, and can say no.
+func TestSealingIsTold(t *testing.T) {
+	l := newLedger(t)
+	var told []ReaderKey
+	no := errors.New("not these")
+	var says error
+	owner := l.person(func(c *Config) {
+		c.Sealing = func(keys []ReaderKey) error {
+			told = append(told, keys...)
+			return says
+		}
+	})
+	reader := l.person()
+	c := create(t, owner, channel.Full)
+	authorize(t, c, channel.Grant{Participant: reader.Identity.DID, Rights: channel.Read})
+	if len(told) != 0 {
+		t.Errorf("told of keys of changes: %v", told)
+	}
+	before := c.Info.LastEvent
+	for _, says = range []error{no, nil} {
+		told = nil
+		if _, _, err := c.KeyLoad(t.Context(), 1, []Reader{{DID: reader.Identity.DID}}); err != says {
+			t.Errorf("got %v, want %v", err, says)
+		}
+		if len(told) != 1 || !strings.HasPrefix(told[0].To, reader.Identity.DID) {
+			t.Errorf("told of %v", told)
+		}
+	}
+	if err := c.Refresh(t.Context()); err != nil || c.Info.LastEvent != before+1 {
+		t.Errorf("%d operations, %v", c.Info.LastEvent-before, err)
+	}
+	authorize(t, c, channel.Grant{Participant: reader.Identity.DID, Rights: channel.Read, ValidUntil: l.now/1000*1000 + 10_000})
+	l.now += 10_000
+	told, says = nil, no
+	if _, err := c.Settle(t.Context()); !errors.Is(err, no) || len(told) != 1 || c.Info.Epoch != 1 {
+		t.Errorf("a rekey that is due: %v, epoch %d, told of %v", err, c.Info.Epoch, told)
+	}
+}
+
 // sharedReader is the key file of a did:key.
 func sharedReader(t *testing.T) *keyfile.File {
 	t.Helper()

@@ -473,6 +473,9 @@ func (c *Channel) Settle(ctx context.Context) (done Settled, err error) {
 			break
 		}
 		change, err := c.Rekey(ctx, "due")
+		if err == nil {
+			err = c.sealing(change.Sealed)
+		}
 		if err != nil {
 			return done, err
 		}
@@ -494,6 +497,14 @@ func (c *Channel) Settle(ctx context.Context) (done Settled, err error) {
 	n, skipped, err := c.loadMissing(ctx)
 	done.Keyloads, done.Skipped = done.Keyloads+n, append(done.Skipped, skipped...)
 	return done, err
+}
+
+// sealing tells Config.Sealing.
+func (s *Session) sealing(keys []ReaderKey) error {
+	if s.Sealing == nil || len(keys) == 0 {
+		return nil
+	}
+	return s.Sealing(keys)
 }
 
 // loadMissing sends the current key to all readers without one.
@@ -519,6 +530,9 @@ func (c *Channel) KeyLoad(ctx context.Context, number uint32, readers []Reader) 
 	}
 	change := &Change{}
 	wraps, err := c.wrapAll(ctx, c.ID, number, key, readers, change)
+	if err == nil {
+		err = c.sealing(change.Sealed)
+	}
 	if err != nil {
 		return 0, nil, err
 	}

@@ -126,6 +126,8 @@ func (x *channelTour) evidence() {
 	genesis := filepath.Join(x.n.Dir, "genesis.json")
 	x.as(0, 0, "soc", "", "rekey", "incidents", "--genesis", genesis) // readers' keys by their receipts
 	x.as(0, 0, "soc", "", "rekey", "incidents", "--missing")
+	_, errOut = x.as(0, 0, "soc", "", "rekey", "incidents", "--to", x.did("shared"))
+	wantText(t, errOut, "SEALED to 1 keys", x.did("shared"))
 
 	x.as(2, 0, "soc", "", "export", "incidents", x.path("evidence.zip"), "--open", "5")
 	out, _ = weft(t, 0, "", "", "channel", "verify", x.path("evidence.zip"), "--genesis", genesis)

@@ -51,7 +51,10 @@ func (r *channeling) start(ctx context.Context, online bool) (err error) {
 	if r.ring, err = r.openKeys(r.keys); err != nil {
 		return err
 	}
-	c := audit.Config{ValidFor: r.validFor, Audience: r.audience, NoLogin: r.tokenFile != ""}
+	c := audit.Config{ValidFor: r.validFor, Audience: r.audience, NoLogin: r.tokenFile != "", Sealing: func(keys []audit.ReaderKey) error {
+		r.sealedTo(keys)
+		return nil
+	}}
 	if c.Identity, err = r.identity(); err != nil {
 		return err
 	}
@@ -258,7 +261,7 @@ func (r *channeling) change(ctx context.Context, name string, grave bool, build 
 			return r.failed(err)
 		}
 		r.warn(change.Skipped)
-		r.sealedTo(change)
+		r.sealedTo(change.Sealed)
 		_, err = r.finish(ctx, change.Body, r.ring, r.finishFlags, grave)
 		if audit.Races(err) && attempt < audit.MaxAttempts {
 			fmt.Fprintf(r.err, "weft: %s: making it anew\n", client.ProblemCode(err))
@@ -283,6 +286,7 @@ func (r *channeling) complete(ctx context.Context, change *audit.Change) error {
 		return nil
 	}
 	done, err := r.channel.Complete(ctx, change)
+	r.warn(done.Skipped[min(len(change.Skipped), len(done.Skipped)):]) // the others were told before
 	r.told(done)
 	return r.failed(err)
 }
@@ -302,12 +306,12 @@ func (r *channeling) warn(skipped []error) {
 	}
 }
 
-// sealedTo shows the keys themselves that a change seals to, before it is signed: the operation names them by URLs alone, and
+// sealedTo shows the keys themselves that something is sealed to, before it is signed: the operation names them by URLs alone, and
 // what key stands behind one is what the node says.
-func (r *channeling) sealedTo(change *audit.Change) {
+func (r *channeling) sealedTo(keys []audit.ReaderKey) {
 	seen := map[string]bool{}
 	var lines []string
-	for _, k := range change.Sealed {
+	for _, k := range keys {
 		line := fmt.Sprintf("  %s  %s", did.PublicKey{Type: did.X25519, Bytes: k.Public}.Multikey(), printable([]byte(k.To)))
 		if !seen[line] {
 			seen[line], lines = true, append(lines, line)

@@ -242,7 +242,7 @@ func (r *channeling) create(ctx context.Context, t audit.Creation) error {
 		return r.failed(err)
 	}
 	r.warn(change.Skipped)
-	r.sealedTo(change)
+	r.sealedTo(change.Sealed)
 	if _, err = r.finish(ctx, change.Body, r.ring, r.finishFlags, false); err != nil {
 		return err
 	}

@@ -296,6 +296,7 @@ func (r *channeling) followChannel(ctx context.Context, after *uint64, count int
 		}
 		if settle && (h.Name == "rekeyDue" || h.Name == "membership") {
 			done, err := r.channel.Settle(ctx)
+			r.warn(done.Skipped)
 			r.told(done)
 			return err
 		}
