@@ -136,6 +136,27 @@ type Upload struct {
 	leaves []tangle.Hash // of these; nil if it was kept
 }
 
+// IsOf says whether an upload was begun for a record of these terms and meta by this author.
+func (u *Upload) IsOf(author string, terms channel.RecordTerms, meta did.Object) bool {
+	want := channel.NewWrite(channel.Header{}, terms)
+	for _, name := range []string{"recordType", "tag", "topic", "public", "supersedes"} {
+		if !same(u.Header[name], want[name]) {
+			return false
+		}
+	}
+	return u.Header["actor"] == author && same(u.Meta, meta)
+}
+
+// same compares members of objects, either of which may have been read from JSON.
+func same(a, b any) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, err := did.Canonical(did.Object{"of": a})
+	y, other := did.Canonical(did.Object{"of": b})
+	return err == nil && other == nil && bytes.Equal(x, y)
+}
+
 // uploadRandom is how much sealing draws at most.
 const uploadRandom = channel.SaltBytes + channel.KeySize
 

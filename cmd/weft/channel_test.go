@@ -102,6 +102,41 @@ func TestTheStateOfAnUploadKeepsWhatItIsOf(t *testing.T) {
 	}
 }
 
+// TestAnUploadGoesOnWithTheSameFlagsAlone: others would be ignored, since header and content are sealed together.
+func TestAnUploadGoesOnWithTheSameFlagsAlone(t *testing.T) {
+	terms := func() channel.RecordTerms {
+		return channel.RecordTerms{RecordType: "invoice", Tag: "customs", Topic: &channel.Topic{Type: "a", Source: "b"}, Supersedes: 7, Public: did.Object{"n": int64(1)}}
+	}
+	meta := did.Object{"mediaType": "application/pdf", "name": "invoice.pdf"}
+	r := &channelWrite{resume: filepath.Join(t.TempDir(), "state")}
+	r.shell = &shell{err: io.Discard}
+	r.channel = &audit.Channel{ID: channel.ID{1}}
+	header := channel.NewWrite(channel.Header{Actor: "did:key:a"}, terms())
+	if err := r.keepUpload(&audit.Upload{Header: header, Meta: meta}, nil); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := r.loadUpload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !kept.IsOf("did:key:a", terms(), meta) {
+		t.Error("the same flags are others")
+	}
+	for name, change := range map[string]func(*channel.RecordTerms){
+		"type": func(x *channel.RecordTerms) { x.RecordType = "" }, "tag": func(x *channel.RecordTerms) { x.Tag = "docs" },
+		"topic": func(x *channel.RecordTerms) { x.Topic = nil }, "supersedes": func(x *channel.RecordTerms) { x.Supersedes = 8 },
+		"public": func(x *channel.RecordTerms) { x.Public["n"] = int64(2) },
+	} {
+		other := terms()
+		if change(&other); kept.IsOf("did:key:a", other, meta) {
+			t.Errorf("another %s goes on", name)
+		}
+	}
+	if kept.IsOf("did:key:b", terms(), meta) || kept.IsOf("did:key:a", terms(), did.Object{"name": "other.pdf"}) {
+		t.Error("another author or name goes on")
+	}
+}
+
 // lineNode is a node that takes lines of a write-only author, as scripted.
 type lineNode struct {
 	t       *testing.T

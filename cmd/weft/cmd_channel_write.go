@@ -54,7 +54,12 @@ the input pauses, and become records in their order but for those that are seale
 because an epoch has ended meanwhile. With --resume FILE nothing is lost or written twice when the run is cut
 off: the file keeps what is under way, and the next run with it goes on behind the last
 line that counts. It skips the lines that are done; with --tail the input is one that goes
-on where it was, as that of 'tail -n 0 -F' does.
+on where it was, as that of 'tail -n 0 -F' does. Other flags than before count for the
+lines that are not sealed yet.
+
+Without --lines, --resume FILE goes on with an upload in chunks, with the same flags alone.
+A record that stands on the ledger is one request: whether it arrived, 'weft channel read'
+shows.
 
 Exit code 0: all records are final. 1: some were refused. 3: the node is away.`,
 		Example: `  weft channel write SHP-001 invoice.pdf --keys carrier.keys --type invoice --tag customs
@@ -275,6 +280,9 @@ func (r *channelWrite) writeDetached(ctx context.Context, meta did.Object, file 
 	begun, err := r.loadUpload()
 	if err != nil {
 		return err
+	}
+	if begun != nil && !begun.IsOf(r.session.Identity.DID, r.terms, meta) {
+		return usage("%s was begun by somebody else, or with other flags for type, tag, topic, public, supersedes, title, media type or labels: repeat them as they were, or remove it to begin anew", r.resume)
 	}
 	line := r.progress()
 	told := func(done, all int) { line.show("%d of %d chunks", done, all) }
