@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"weft/plugins/streams/channel"
@@ -186,16 +187,33 @@ func (c *Client) SubmitOperations(ctx context.Context, id channel.ID, operations
 	if err != nil {
 		return nil, err
 	}
-	var answer struct {
+	return resultsOf(a, path, len(operations))
+}
+
+func resultsOf(a answer, path string, want int) ([]BatchResult, error) {
+	var list struct {
 		Results []BatchResult `json:"results"`
 	}
-	if err := decode(path, a.body, &answer); err != nil {
+	if err := decode(path, a.body, &list); err != nil {
 		return nil, err
 	}
-	if len(answer.Results) != len(operations) {
-		return nil, fmt.Errorf("answer to %s has %d results for %d operations", path, len(answer.Results), len(operations))
+	if len(list.Results) != want {
+		return nil, fmt.Errorf("answer to %s has %d results for %d operations", path, len(list.Results), want)
 	}
-	return answer.Results, nil
+	return list.Results, nil
+}
+
+// OperationStates asks what became of 1 to MaxBatch operations that were handed over, by their hashes: there is one result for
+// each. One that the node does not know is a problem with the code unknown_operation.
+func (c *Client) OperationStates(ctx context.Context, id channel.ID, hashes []string, o OperationOptions) ([]BatchResult, error) {
+	v := Options{Final: o.Final}.query()
+	v.Set("hashes", strings.Join(hashes, ","))
+	path := query(channelRoute(id, "operations"), v)
+	a, err := c.do(ctx, call{method: http.MethodGet, path: path, stale: true})
+	if err != nil {
+		return nil, err
+	}
+	return resultsOf(a, path, len(hashes))
 }
 
 // slicesOfJSON keeps every operation as it is: encoding/json would write some characters otherwise.

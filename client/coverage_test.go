@@ -231,6 +231,7 @@ func callChannels(t *testing.T, node *Client) {
 		check(node.SubmitOperation(ctx, []byte(operation), OperationOptions{}))
 	}
 	_, _ = node.SubmitOperations(ctx, id, [][]byte{[]byte("{}")}, OperationOptions{}) // the answer has no results
+	_, _ = node.OperationStates(ctx, id, []string{"zQm"}, OperationOptions{})
 	check(node.DraftChannel(ctx, id, map[string]any{}))
 	check(node.Channels(ctx, ChannelFilter{Text: "t", Archived: true, Visible: true, CreatedFrom: time.Now()}, Page{}))
 	check(node.Channel(ctx, id))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"weft/client"
@@ -103,6 +104,33 @@ func (s *Session) SendAll(ctx context.Context, id channel.ID, entries [][]byte, 
 		if err != nil {
 			return list, err
 		}
+	}
+	return list, nil
+}
+
+// AwaitAll waits for what SendAll has handed over, for at most so long, and returns the results anew. Nothing is sent again:
+// what the node does not know any more is told as unknown_operation.
+func (s *Session) AwaitAll(ctx context.Context, id channel.ID, sent []client.BatchResult, wait time.Duration) ([]client.BatchResult, error) {
+	list := slices.Clone(sent)
+	var hashes []string
+	var at []int
+	for i, r := range sent {
+		if r.Err() == nil && r.Status != client.Final {
+			hashes, at = append(hashes, r.OpHash), append(at, i)
+		}
+	}
+	for part := range slices.Chunk(hashes, client.MaxBatch) {
+		err := s.ask(ctx, func(node *client.Client) error {
+			results, err := node.OperationStates(ctx, id, part, client.OperationOptions{Final: wait})
+			for k, r := range results {
+				list[at[k]] = r
+			}
+			return err
+		})
+		if err != nil {
+			return list, err
+		}
+		at = at[len(part):]
 	}
 	return list, nil
 }

@@ -283,7 +283,7 @@ func (w *lineWriter) record(line []byte) audit.Record {
 }
 
 // send hands a batch over, and has another goroutine ask what becomes of it: the node takes one batch after the other, so
-// that records stand in the order of the lines, while many wait until they are final. To ask, the same is sent again.
+// that records stand in the order of the lines, while many wait until they are final.
 func (w *lineWriter) send(ctx context.Context, b *lineBatch) {
 	w.requests++
 	entries := b.open()
@@ -293,7 +293,7 @@ func (w *lineWriter) send(ctx context.Context, b *lineBatch) {
 		return
 	}
 	go func() {
-		list, err := w.session.SendAll(ctx, w.channel.ID, entries, w.wait)
+		list, err := w.session.AwaitAll(ctx, w.channel.ID, list, w.wait)
 		b.results <- lineResults{list, err}
 	}()
 }
@@ -326,7 +326,7 @@ func (w *lineWriter) take(ctx context.Context, got lineResults) error {
 		switch {
 		case err == nil && (result.Status == client.Final || w.wait == 0), code == "replayed":
 			w.count(b, i, result)
-		case err == nil || code == "quota_exceeded" || code == "rate_limited": // the same again
+		case err == nil || code == "quota_exceeded" || code == "rate_limited" || code == "unknown_operation": // the same again
 		case audit.Races(err) || code == "expired":
 			b.Sent[i], stale = nil, true
 		default:

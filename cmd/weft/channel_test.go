@@ -151,10 +151,13 @@ type lineNode struct {
 	die     int                      // the post after which it is away; 0: none
 	refuse  func(text string) string // a code
 	largest int
+	sent    map[string]int // how often, by opHash
+
+	forgetful, forgets bool // every second state that is asked for is not known
 }
 
 func newLineNode(t *testing.T) (*lineNode, string) {
-	n := &lineNode{t: t, id: channel.ID{1}, keys: map[uint32]channel.Key{}, taken: map[string]uint64{}, texts: map[uint64]string{}}
+	n := &lineNode{t: t, id: channel.ID{1}, keys: map[uint32]channel.Key{}, taken: map[string]uint64{}, sent: map[string]int{}, texts: map[uint64]string{}}
 	n.rekey()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/channels/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -168,6 +171,7 @@ func newLineNode(t *testing.T) (*lineNode, string) {
 	})
 	mux.HandleFunc("GET /api/v1/channels/{id}/keys", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"items":[]}`) })
 	mux.HandleFunc("POST /api/v1/channels/{id}/operations", n.post)
+	mux.HandleFunc("GET /api/v1/channels/{id}/operations", n.states)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return n, server.URL
@@ -183,10 +187,7 @@ func (n *lineNode) post(w http.ResponseWriter, r *http.Request) {
 	defer n.mu.Unlock()
 	raw, _ := io.ReadAll(r.Body)
 	n.largest = max(n.largest, len(raw))
-	if n.posts++; n.die > 0 && n.posts > n.die {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(http.StatusForbidden) // a client does not send that again
-		io.WriteString(w, `{"code":"forbidden"}`)
+	if n.away(w) {
 		return
 	}
 	var batch struct {
@@ -197,25 +198,57 @@ func (n *lineNode) post(w http.ResponseWriter, r *http.Request) {
 	}
 	results := []any{}
 	for _, one := range batch.Operations {
-		results = append(results, n.order(one, r.URL.Query().Get("wait") == "final"))
+		results = append(results, n.order(one))
 	}
 	json.NewEncoder(w).Encode(map[string]any{"results": results})
 }
 
-func (n *lineNode) order(raw []byte, final bool) any {
+// away counts a request, and breaks off at the one that is wanted.
+func (n *lineNode) away(w http.ResponseWriter) bool {
+	if n.posts++; n.die == 0 || n.posts <= n.die {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(http.StatusForbidden) // a client does not send that again
+	io.WriteString(w, `{"code":"forbidden"}`)
+	return true
+}
+
+// states tells that operations are final, but for those that it has forgotten.
+func (n *lineNode) states(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.away(w) {
+		return
+	}
+	results := []any{}
+	for hash := range strings.SplitSeq(r.URL.Query().Get("hashes"), ",") {
+		seq, known := n.taken[hash]
+		if n.forgets = !n.forgets && n.forgetful; !known || n.forgets {
+			results = append(results, problemResult("unknown_operation"))
+			continue
+		}
+		results = append(results, map[string]any{"status": "final", "opHash": hash, "result": map[string]any{"channel": n.id, "event": seq, "seq": seq}})
+	}
+	json.NewEncoder(w).Encode(map[string]any{"results": results})
+}
+
+func problemResult(code string) any {
+	return map[string]any{"problem": map[string]any{"type": "urn:weft:problem:" + code, "code": code}}
+}
+
+func (n *lineNode) order(raw []byte) any {
 	network, _ := tangle.ParseID(testNetwork)
 	op, err := channel.Decode(network, raw)
 	if err != nil {
 		n.t.Error(err)
 		return nil
 	}
-	problem := func(code string) any {
-		return map[string]any{"problem": map[string]any{"type": "urn:weft:problem:" + code, "code": code}}
-	}
+	n.sent[op.Envelope.Hash]++
 	seq, known := n.taken[op.Envelope.Hash]
 	if !known {
 		if op.Record.Epoch != n.epoch {
-			return problem("epoch_closed")
+			return problemResult("epoch_closed")
 		}
 		content, err := channel.Open(n.keys[n.epoch], op)
 		if err != nil {
@@ -223,18 +256,14 @@ func (n *lineNode) order(raw []byte, final bool) any {
 		}
 		if n.refuse != nil {
 			if code := n.refuse(string(content.Payload)); code != "" {
-				return problem(code)
+				return problemResult(code)
 			}
 		}
 		n.last++
 		seq = n.last
 		n.taken[op.Envelope.Hash], n.texts[seq] = seq, string(content.Payload)
 	}
-	status := "pending"
-	if final {
-		status = "final"
-	}
-	return map[string]any{"status": status, "opHash": op.Envelope.Hash, "result": map[string]any{"channel": n.id, "event": seq, "seq": seq}}
+	return map[string]any{"status": "pending", "opHash": op.Envelope.Hash, "result": map[string]any{"channel": n.id, "event": seq, "seq": seq}}
 }
 
 // inOrder are the texts of all records.
@@ -290,6 +319,25 @@ func TestLinesBecomeRecordsInTheirOrder(t *testing.T) {
 	}
 	if !strings.Contains(out, `{"line":999,"channel"`) { // every second line is empty
 		t.Errorf("no result of the last line:\n%.300s", out)
+	}
+}
+
+// TestLinesTravelOnce: to wait for them is to ask by their hashes. What a node has forgotten is sent again, and counts once.
+func TestLinesTravelOnce(t *testing.T) {
+	for _, forgetful := range []bool{false, true} {
+		n, url := newLineNode(t)
+		n.forgetful = forgetful
+		lines := numbered(1, 200)
+		if code, out := n.writeLines(t, url, t.TempDir(), strings.NewReader(strings.Join(lines, "\n"))); code != 0 || !slices.Equal(n.inOrder(), lines) {
+			t.Errorf("forgetful %t: exit %d, %d records\n%s", forgetful, code, len(n.texts), out)
+		}
+		again := 0
+		for _, times := range n.sent {
+			again += times - 1
+		}
+		if len(n.sent) != len(lines) || forgetful != (again > 0) {
+			t.Errorf("forgetful %t: %d operations, %d sent again", forgetful, len(n.sent), again)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ func (s *streams) routes() []plugins.Route {
 	return []plugins.Route{
 		rest.Signed(http.MethodPost, "/channels", s.create),
 		rest.WithBody(rest.Signed(http.MethodPost, "/channels/{id}/operations", s.operate), rest.MaxBody),
+		reading("/channels/{id}/operations", s.showStates, append(rest.SubmitQuery(), "hashes")...),
 		token(http.MethodPost, "/channels/{id}/drafts", s.draft),
 		reading("/channels", s.listChannels, channelQuery()...),
 		reading("/channels/{id}", s.showChannel, "admins"),
