@@ -278,6 +278,7 @@ func (w *lineWriter) record(line []byte) audit.Record {
 	r := audit.Record{Terms: w.terms, Body: true, Meta: w.meta, Payload: line}
 	if w.channel.Info.Access == channel.Public {
 		r.Body, r.Terms.Public = false, did.Object{"text": string(bytes.ToValidUTF8(line, []byte("\ufffd")))}
+		w.lint(r.Terms.Public)
 	}
 	return r
 }

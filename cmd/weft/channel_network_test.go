@@ -177,11 +177,19 @@ func (x *channelTour) hiddenAndPublic() {
 	wantText(t, out, "unseen", x.did("soc"))
 	out, _ = x.as(0, 0, "owner", "", "create", "notices", "--public")
 	notices := regexp.MustCompile(`channel +([0-9a-f]{64})`).FindStringSubmatch(out)[1]
-	x.as(0, 0, "owner", "first\nsecond\n", "write", "notices", "--lines")
+	_, errOut := x.as(0, 0, "owner", "first\nsecond\n", "write", "notices", "--lines")
+	if strings.Contains(errOut, "warning") {
+		t.Errorf("nothing is personal in it: %s", errOut)
+	}
+	if err := os.WriteFile(x.path("public"), []byte(`{"by":"anna@example.org"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errOut = x.as(0, 0, "owner", "", "write", "notices", "--public", x.path("public"))
+	wantText(t, errOut, "warning: public.by looks like an e-mail address")
 	x.as(0, 0, "owner", "", "write", "notices", x.path("note"))
 	out, _ = weft(t, 0, "", x.n.Nodes[3].API, "channel", "read", "notices", "--owner", x.did("owner"), "--keys", x.path("tool"))
 	wantText(t, out, `{"text":"first"}`, `{"text":"second"}`, "(detached)")
-	out, _ = x.as(2, 0, "tool", "", "read", "notices", "3", "--out", "-")
+	out, _ = x.as(2, 0, "tool", "", "read", "notices", "4", "--out", "-")
 	wantText(t, out, "from the regulator")
 	out, _ = weft(t, 0, "", x.n.Nodes[1].API, "channel", "read", notices)
 	wantText(t, out, `{"text":"first"}`)
@@ -191,6 +199,6 @@ func (x *channelTour) hiddenAndPublic() {
 	if wantText(t, out, notices); strings.Contains(out, "incidents") {
 		t.Error("a private channel is listed for nobody")
 	}
-	_, errOut := weft(t, 1, "", x.n.Nodes[1].API, "channel", "read", "incidents")
+	_, errOut = weft(t, 1, "", x.n.Nodes[1].API, "channel", "read", "incidents")
 	wantText(t, errOut, "no public channel", "--keys")
 }

@@ -37,6 +37,7 @@ type channelWrite struct {
 	inFlight  int
 	resume    string
 	tailing   bool
+	warned    bool // of what looks personal
 }
 
 func newChannelWriteCommand(s *shell) *cobra.Command {
@@ -135,8 +136,20 @@ func (r *channelWrite) check() (err error) {
 		if r.terms.Public, err = did.DecodeObject(raw, did.JSONLimits{MaxBytes: MaxPublicFile}); err != nil {
 			return fmt.Errorf("%s: %w", r.public, err)
 		}
+		r.lint(r.terms.Public)
 	}
 	return nil
+}
+
+// lint warns once of what looks personal in what stays readable.
+func (r *channelWrite) lint(public did.Object) {
+	if r.warned {
+		return
+	}
+	for _, found := range audit.Lint(public) {
+		r.warned = true
+		fmt.Fprintf(r.err, "weft: warning: %s: all members can read it, for good\n", found)
+	}
 }
 
 // open opens the input; size is -1 if it is no regular file.
