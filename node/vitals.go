@@ -71,6 +71,11 @@ func (n *Node) facts() []plugins.Fact {
 			Name: "weft_peer_connected", Help: "1 if the peer is connected.", Value: flag(p.Connected), Label: "peer=" + p.Member.Short(),
 		})
 	}
+	for _, p := range n.plugins {
+		if p.Plugin.Facts != nil {
+			list = append(list, p.Plugin.Facts()...)
+		}
+	}
 	return list
 }
 

@@ -66,6 +66,9 @@ type Plugin struct {
 	// Answer answers the same plugin of another member (Host.Ask). An error made by Reject becomes the asker's.
 	Answer func(ctx context.Context, from tangle.Member, question []byte) ([]byte, error)
 
+	// Facts are figures of the plugin, added to those of the node (Host.Facts).
+	Facts func() []Fact
+
 	// Run is background work until ctx ends.
 	Run func(ctx context.Context) error
 }

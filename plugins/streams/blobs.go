@@ -25,11 +25,13 @@ import (
 // It knows chunks and hashes and no rule of channels. It is safe for concurrent use.
 type blobStore struct {
 	dir string // empty: the node has no folder
+	max int64  // bytes; 0: no bound
 	now func() time.Time
 
 	mu      sync.Mutex // guards all below
 	uploads map[blobKey]*upload
 	loose   map[blobKey]string // those that no record refers to as far as is known, by who declared them
+	used    int64              // sizes of all that are declared, whether or not their bytes have come
 }
 
 // blobKey names a blob: the same bytes in two channels are two.
@@ -61,8 +63,8 @@ const (
 	maxKnown   = 1000 // uploads in memory; others are read from the disk again
 )
 
-func openBlobs(dir string, now func() time.Time) (*blobStore, error) {
-	b := &blobStore{now: now, uploads: map[blobKey]*upload{}, loose: map[blobKey]string{}}
+func openBlobs(dir string, most int64, now func() time.Time) (*blobStore, error) {
+	b := &blobStore{max: most, now: now, uploads: map[blobKey]*upload{}, loose: map[blobKey]string{}}
 	if dir == "" {
 		return b, nil
 	}
@@ -71,6 +73,7 @@ func openBlobs(dir string, now func() time.Time) (*blobStore, error) {
 		l, err := b.leaves(k)
 		if err == nil {
 			b.loose[k] = l.Owner
+			b.used += l.Size
 		}
 		return err
 	})
@@ -143,37 +146,62 @@ func (b *blobStore) declare(k blobKey, l blobLeaves) (*upload, error) {
 	if err != nil || u != nil {
 		return u, err
 	}
-	if err := b.count(k, l.Owner); err != nil {
-		return nil, err
-	}
-	raw, err := json.Marshal(l)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(b.path(k, "")), 0o700); err != nil {
-		return nil, err
-	}
-	if err := writeWhole(b.path(k, ".leaves"), raw); err != nil {
+	if err := b.create(k, l); err != nil {
 		return nil, err
 	}
 	return b.find(k)
 }
 
-// count takes a new blob into account. Those that this node fetches itself have no owner.
-func (b *blobStore) count(k blobKey, owner string) error {
+// create keeps the leaves of a blob, unless somebody else has been faster.
+func (b *blobStore) create(k blobKey, l blobLeaves) error {
+	raw, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if _, err := os.Stat(b.path(k, ".leaves")); err == nil {
+		return nil
+	}
+	if err := b.takes(l); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(b.path(k, "")), 0o700); err != nil {
+		return err
+	}
+	if err := writeWhole(b.path(k, ".leaves"), raw); err != nil {
+		return err
+	}
+	b.loose[k] = l.Owner
+	b.used += l.Size
+	return nil
+}
+
+// takes refuses a blob that is one too many, or too much. Those that this node fetches itself have no owner.
+func (b *blobStore) takes(l blobLeaves) error {
 	mine := 0
 	for _, other := range b.loose {
-		if other == owner {
+		if other == l.Owner {
 			mine++
 		}
 	}
-	if (mine >= MaxUploads && owner != "") || len(b.loose) >= MaxLoose {
+	if (mine >= MaxUploads && l.Owner != "") || len(b.loose) >= MaxLoose {
 		return plugins.Reject("limit_reached", "%d payloads wait for their records", mine)
 	}
-	b.loose[k] = owner
+	if b.max > 0 && l.Size > b.max-b.used {
+		return plugins.Reject("quota_exceeded", "this node keeps at most %d bytes of payloads, and %d are taken", b.max, b.used)
+	}
 	return nil
+}
+
+// facts are figures for metrics.
+func (b *blobStore) facts() []plugins.Fact {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return []plugins.Fact{
+		{Name: "weft_blob_bytes", Help: "Payloads beside the ledger that are declared here, in bytes.", Value: float64(b.used)},
+		{Name: "weft_blob_max_bytes", Help: "The most that this node keeps of them; 0: no bound.", Value: float64(b.max)},
+	}
 }
 
 // writeWhole makes a file whole or not at all.
@@ -353,6 +381,7 @@ func (b *blobStore) remove(k blobKey) (held bool, err error) {
 		return false, nil
 	}
 	held = b.has(k.channel, k.root)
+	l, _ := b.leaves(k) // without them it takes nothing
 	b.mu.Lock()
 	u := b.uploads[k]
 	delete(b.uploads, k)
@@ -367,7 +396,13 @@ func (b *blobStore) remove(k blobKey) (held bool, err error) {
 		u.left = 0
 	}
 	for _, suffix := range []string{".blob", ".part", ".leaves"} {
-		if e := os.Remove(b.path(k, suffix)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		e := os.Remove(b.path(k, suffix))
+		switch {
+		case e == nil && suffix == ".leaves":
+			b.mu.Lock()
+			b.used -= l.Size
+			b.mu.Unlock()
+		case e != nil && !errors.Is(e, fs.ErrNotExist):
 			err = errors.Join(err, e)
 		}
 	}

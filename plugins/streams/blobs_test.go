@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -266,7 +267,7 @@ func TestReplicated(t *testing.T) {
 // TestBlobStore: what came survives a restart, as far as it is right; what nobody refers to has a day.
 func TestBlobStore(t *testing.T) {
 	dir, clock := t.TempDir(), &testClock{}
-	b, err := openBlobs(dir, clock.now)
+	b, err := openBlobs(dir, 0, clock.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +293,7 @@ func TestBlobStore(t *testing.T) {
 	}
 	_, _ = f.WriteAt([]byte("torn"), 2*channel.ChunkBytes)
 	_ = f.Close()
-	if b, err = openBlobs(dir, clock.now); err != nil {
+	if b, err = openBlobs(dir, 0, clock.now); err != nil {
 		t.Fatal(err)
 	}
 	if u, err = b.find(k); err != nil || u == nil {
@@ -324,5 +325,77 @@ func TestBlobStore(t *testing.T) {
 	}
 	if r := plugins.Rejected(err); r == nil || r.Code != "limit_reached" {
 		t.Errorf("one too many: %v", err)
+	}
+}
+
+// TestBlobQuota bounds all payloads of a node together; what goes makes room.
+func TestBlobQuota(t *testing.T) {
+	dir, clock := t.TempDir(), &testClock{}
+	open := func() *blobStore {
+		b, err := openBlobs(dir, 1000, clock.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b := open()
+	declare := func(name byte, size int64) (blobKey, string) {
+		leaf := channel.LeafHash([]byte{name})
+		k := blobKey{channel.ID{8}, channel.BlobRoot([]tangle.Hash{leaf})}
+		_, err := b.declare(k, blobLeaves{size, "", []tangle.Hash{leaf}})
+		if r := plugins.Rejected(err); r != nil {
+			return k, r.Code
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k, ""
+	}
+	used := func() float64 { return b.facts()[0].Value }
+	first, _ := declare(1, 600)
+	for _, c := range []struct {
+		name byte
+		size int64
+		want string
+		used float64
+	}{{1, 600, "", 600}, {2, 401, "quota_exceeded", 600}, {3, 400, "", 1000}, {4, 1, "quota_exceeded", 1000}, {3, 400, "", 1000}} {
+		if _, code := declare(c.name, c.size); code != c.want || used() != c.used {
+			t.Errorf("blob %d: %q, %v bytes are taken, want %q, %v", c.name, code, used(), c.want, c.used)
+		}
+	}
+	b = open()
+	if used() != 1000 {
+		t.Errorf("after a restart %v bytes are taken", used())
+	}
+	for range 2 {
+		if _, err := b.remove(first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, code := declare(4, 600); code != "" || used() != 1000 {
+		t.Errorf("after one has gone: %q, %v bytes are taken", code, used())
+	}
+}
+
+// TestFullStore: a full node says so, and goes on taking records.
+func TestFullStore(t *testing.T) {
+	w := start(t, networkOptions{settings: func(int) string { return `{"blobs":{"maxBytes":30000}}` }})
+	owner := w.people("owner")[0]
+	id := w.create(owner)
+	d := w.detach(owner, id, make([]byte, 20_000))
+	w.upload(0, owner, id, d)
+	w.done(owner, id, d.body)
+	more := w.detach(owner, id, make([]byte, 20_000))
+	w.as(0, owner, "POST", channelPath(id, "/blobs"), more.declaration()).refused(429, "quota_exceeded")
+	w.done(owner, id, w.sealed(owner, id, "small", channel.RecordTerms{}))
+	facts := w.nodes[0].Vitals().Facts
+	if !slices.ContainsFunc(facts, func(f plugins.Fact) bool { return f.Name == "weft_blob_bytes" && f.Value == float64(d.blob.Size) }) {
+		t.Errorf("the node does not tell how full it is: %v", facts)
+	}
+	w.done(owner, id, channel.NewErase(w.header(owner, id), 1, "gdpr_art17"))
+	w.as(0, owner, "GET", channelPath(id, "/records/1/erasure"), nil).want(200) // the payload is gone here by then
+	w.upload(0, owner, id, more)
+	if _, err := parseSettings([]byte(`{"blobs":{"maxBytes":-1}}`)); err == nil {
+		t.Error("less than nothing is taken")
 	}
 }

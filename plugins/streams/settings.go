@@ -13,8 +13,9 @@ type Settings struct {
 	Managed ManagedSettings `json:"managed,omitzero"`
 }
 
-// BlobSettings say which payloads beside the ledger this node fetches as soon as they are ordered.
+// BlobSettings say which payloads beside the ledger this node fetches as soon as they are ordered, and how much it keeps.
 type BlobSettings struct {
+	MaxBytes  int64    `json:"maxBytes,omitempty"`  // of all that are declared here; 0: as much as the disk takes
 	Replicate []string `json:"replicate,omitempty"` // channels, or "all"; others are fetched when they are asked for
 }
 
@@ -37,6 +38,9 @@ func parseSettings(section json.RawMessage) (Settings, error) {
 	var f strict.Faults
 	if len(s.Blobs.Replicate) > MaxReplicated {
 		f.Add("blobs.replicate", "at most %d", MaxReplicated)
+	}
+	if s.Blobs.MaxBytes < 0 {
+		f.Add("blobs.maxBytes", "want 0 or more")
 	}
 	for _, one := range s.Blobs.Replicate {
 		if _, err := channel.ParseID(one); err != nil && one != "all" {

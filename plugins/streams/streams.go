@@ -73,7 +73,7 @@ func openPaced(h plugins.Host, now func() time.Time, p pace) (plugins.Plugin, er
 	if s.settings, err = parseSettings(h.Config); err != nil {
 		return plugins.Plugin{}, err
 	}
-	if s.blobs, err = openBlobs(h.Dir, now); err != nil {
+	if s.blobs, err = openBlobs(h.Dir, s.settings.Blobs.MaxBytes, now); err != nil {
 		return plugins.Plugin{}, err
 	}
 	s.operations = rest.NewOperations(h, now, s.rules())
@@ -81,6 +81,7 @@ func openPaced(h plugins.Host, now func() time.Time, p pace) (plugins.Plugin, er
 	plugin.Admit = s.admit
 	plugin.HTTP = plugins.Routes{List: s.routes(), Codes: statuses(), OpenAPI: [][]byte{openAPI}}
 	plugin.Operation, plugin.Run, plugin.Answer, plugin.Gone = s.operations.Look, s.run, s.answer, s.gone
+	plugin.Facts = s.blobs.facts
 	return plugin, nil
 }
 
