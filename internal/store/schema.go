@@ -10,7 +10,8 @@ import (
 // goes up when an older program would read a folder wrongly; oldestSchema goes up
 // with it when this one would read an older folder wrongly.
 //
-// 2: channels keep records in blocks, which is part of the agreed state.
+// 2: channels keep records in blocks, and with an epoch when the grace for the one
+// before ends: both are part of the agreed state.
 const (
 	SchemaVersion uint32 = 2
 	oldestSchema  uint32 = 2
