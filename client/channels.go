@@ -322,14 +322,18 @@ type RecordFilter struct {
 	Contains               string // in the public part
 }
 
-// ChannelRecords lists records by seq.
-func (c *Client) ChannelRecords(ctx context.Context, id channel.ID, f RecordFilter, p Page) (l List[ChannelRecord], err error) {
-	v := p.values()
+func (f RecordFilter) addTo(v url.Values) {
 	texts(v, map[string]string{
 		"type": f.Type, "tag": f.Tag, "topicType": f.TopicType, "topicSource": f.TopicSource, "author": f.Author, "contains": f.Contains,
 	})
 	numbers(v, map[string]uint64{"from": f.From, "to": f.To})
 	times(v, map[string]time.Time{"timeFrom": f.TimeFrom, "timeTo": f.TimeTo})
+}
+
+// ChannelRecords lists records by seq.
+func (c *Client) ChannelRecords(ctx context.Context, id channel.ID, f RecordFilter, p Page) (l List[ChannelRecord], err error) {
+	v := p.values()
+	f.addTo(v)
 	err = c.get(ctx, query(channelRoute(id, "records"), v), &l)
 	return l, err
 }

@@ -126,6 +126,7 @@ func (c *Client) Watch(ctx context.Context, handle func(Happening) error) error 
 type APIKey struct {
 	ID        string     `json:"id,omitempty"`
 	Name      string     `json:"name"`
+	DID       string     `json:"did,omitempty"` // with whose rights in channels and profiles it reads
 	Scopes    []string   `json:"scopes"`
 	CIDRs     []string   `json:"cidrs,omitempty"`
 	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
@@ -139,9 +140,9 @@ func (c *Client) APIKeys(ctx context.Context) (l List[APIKey], err error) {
 	return l, err
 }
 
-// AddAPIKey makes a key from Name, Scopes, CIDRs and ExpiresAt. It is sent once: a second key would be one too many.
+// AddAPIKey makes a key from Name, DID, Scopes, CIDRs and ExpiresAt. It is sent once: a second key would be one too many.
 func (c *Client) AddAPIKey(ctx context.Context, wanted APIKey) (made APIKey, err error) {
-	body, err := json.Marshal(APIKey{Name: wanted.Name, Scopes: wanted.Scopes, CIDRs: wanted.CIDRs, ExpiresAt: wanted.ExpiresAt})
+	body, err := json.Marshal(APIKey{Name: wanted.Name, DID: wanted.DID, Scopes: wanted.Scopes, CIDRs: wanted.CIDRs, ExpiresAt: wanted.ExpiresAt})
 	if err != nil {
 		return made, err
 	}

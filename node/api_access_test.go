@@ -124,7 +124,8 @@ func TestAPIKeys(t *testing.T) {
 		`{"name":"","scopes":["admin"]}`: "bad_value", `{"name":"n","scopes":[]}`: "bad_value", `{"name":"n","scopes":["all"]}`: "bad_value",
 		`{"name":"n","scopes":["admin","admin"]}`: "bad_value", `{"name":"n"}`: "bad_value", `{"name":"n","scopes":["admin"],"cidrs":["x"]}`: "bad_value",
 		`{"name":"n","scopes":["admin"],"expiresAt":"2001-01-01T00:00:00Z"}`: "bad_value", `{"name":"n","scopes":["admin"],"expiresAt":"2999-01-01T00:00:00Z"}`: "bad_value",
-		`{"name":"n","scopes":["admin"],"secret":"x"}`: "unknown_field",
+		`{"name":"n","scopes":["admin"],"secret":"x"}`: "unknown_field", `{"name":"n","scopes":["admin"],"did":"bank"}`: "bad_value",
+		`{"name":"n","scopes":["admin"],"did":"did:weft:a b"}`: "bad_value", `{"name":"n","scopes":["admin"],"did":"did:` + strings.Repeat("x", MaxKeyDIDBytes) + `"}`: "bad_value",
 	} {
 		if r := callDoor(n.api.operator, "POST", "/api/v1/admin/api-keys", body); r.code(t) != code {
 			t.Errorf("%s: HTTP %d %s", body, r.status, r.body)

@@ -65,7 +65,7 @@ func (c apiCaller) forPlugins() plugins.Caller {
 	case c.token != nil:
 		p = *c.token
 	case c.key != nil:
-		p.Scopes, p.Expires = c.key.Scopes, c.key.ExpiresAt
+		p.DID, p.Scopes, p.Expires = c.key.DID, c.key.Scopes, c.key.ExpiresAt
 	}
 	p.ID, p.Operator, p.Loopback, p.Holds = c.id, c.operator, c.local, c.holds
 	return p

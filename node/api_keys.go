@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
@@ -25,6 +26,7 @@ import (
 type apiKey struct {
 	ID        string         `json:"id"`
 	Name      string         `json:"name"`
+	DID       string         `json:"did,omitempty"` // with whose rights in channels and profiles its holder reads; it never signs
 	Scopes    []string       `json:"scopes"`
 	CIDRs     []netip.Prefix `json:"cidrs"`
 	ExpiresAt time.Time      `json:"expiresAt"`
@@ -37,6 +39,7 @@ const (
 	MaxAPIKeys        = 1000
 	MaxKeyLife        = 366 * 24 * time.Hour
 	MaxKeyNameBytes   = 100
+	MaxKeyDIDBytes    = 512
 	MaxKeyCIDRs       = 32
 	maxKeyNetworkText = 64
 )
@@ -159,6 +162,7 @@ func (r *keyring) list() []*apiKey {
 type keyView struct {
 	ID        string         `json:"id"`
 	Name      string         `json:"name"`
+	DID       string         `json:"did,omitempty"`
 	Scopes    []string       `json:"scopes"`
 	CIDRs     []netip.Prefix `json:"cidrs"`
 	ExpiresAt string         `json:"expiresAt"`
@@ -167,7 +171,7 @@ type keyView struct {
 }
 
 func viewKey(k *apiKey) keyView {
-	return keyView{k.ID, k.Name, k.Scopes, append([]netip.Prefix{}, k.CIDRs...), timeText(k.ExpiresAt), timeText(k.CreatedAt), ""}
+	return keyView{k.ID, k.Name, k.DID, k.Scopes, append([]netip.Prefix{}, k.CIDRs...), timeText(k.ExpiresAt), timeText(k.CreatedAt), ""}
 }
 
 func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
@@ -205,11 +209,11 @@ func (c *apiCall) removeKey() error {
 	return c.NoContent(http.StatusNoContent)
 }
 
-// readKeyRequest reads {name, scopes, cidrs?, expiresAt?}.
+// readKeyRequest reads {name, scopes, cidrs?, expiresAt?, did?}.
 func readKeyRequest(body []byte, now time.Time) (*apiKey, *problem) {
 	s := &jsonScanner{text: body}
 	k := &apiKey{CreatedAt: now.UTC().Truncate(time.Millisecond), ExpiresAt: now.Add(90 * 24 * time.Hour).UTC().Truncate(time.Millisecond)}
-	fields := []string{"name", "scopes", "cidrs", "expiresAt"}
+	fields := []string{"name", "scopes", "cidrs", "expiresAt", "did"}
 	seen, p := s.object(fields, func(field int) *problem {
 		switch field {
 		case 0:
@@ -218,8 +222,10 @@ func readKeyRequest(body []byte, now time.Time) (*apiKey, *problem) {
 			return s.keyScopes(k)
 		case 2:
 			return s.keyNetworks(k)
+		case 3:
+			return s.keyExpiry(k, now)
 		}
-		return s.keyExpiry(k, now)
+		return s.keyDID(k)
 	})
 	switch {
 	case p != nil:
@@ -282,4 +288,15 @@ func (s *jsonScanner) keyExpiry(k *apiKey, now time.Time) *problem {
 	}
 	k.ExpiresAt = t.UTC().Truncate(time.Millisecond)
 	return nil
+}
+
+// keyDID reads whose key it is. That the DID exists is for the plugins to say that ask for its rights.
+func (s *jsonScanner) keyDID(k *apiKey) *problem {
+	text, p := s.str("a DID")
+	notGraphic := func(r rune) bool { return r <= ' ' || r > '~' }
+	if p == nil && (!bytes.HasPrefix(text, []byte("did:")) || len(text) > MaxKeyDIDBytes || bytes.ContainsFunc(text, notGraphic)) {
+		p = s.badValue(fmt.Sprintf("a DID of at most %d bytes", MaxKeyDIDBytes))
+	}
+	k.DID = string(text)
+	return p
 }

@@ -49,6 +49,7 @@ func (c *apiCall) nodeInfo() error {
 	}
 	for _, p := range c.Plugins {
 		v.Plugins = append(v.Plugins, p.Name)
+		v.Managed = v.Managed || p.Plugin.Managed
 	}
 	for _, p := range c.Node.Peers() {
 		if p.Connected {

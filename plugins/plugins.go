@@ -63,6 +63,9 @@ type Plugin struct {
 	// made by Reject is what the caller gets, bad_token as a rule.
 	Authenticate func(ctx context.Context, token string) (Caller, error)
 
+	// Managed says that this node acts for callers with keys that it keeps: GET /api/v1/node tells everybody so.
+	Managed bool
+
 	// Answer answers the same plugin of another member (Host.Ask). An error made by Reject becomes the asker's.
 	Answer func(ctx context.Context, from tangle.Member, question []byte) ([]byte, error)
 

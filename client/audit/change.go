@@ -32,6 +32,21 @@ type Creation struct {
 	Visible []string   // further DIDs that see it
 }
 
+// Hide moves what a hidden channel is called into its sealed profile.
+func (t *Creation) Hide() {
+	s := &t.Settings
+	t.Hidden = did.Object{}
+	for name, value := range map[string]*string{"name": s.Name, "description": s.Description, "status": s.Status} {
+		if value != nil {
+			t.Hidden[name] = *value
+		}
+	}
+	if s.Topics != nil {
+		t.Hidden["topics"] = TopicObjects(*s.Topics)
+	}
+	s.Name, s.Description, s.Status, s.Topics = nil, nil, nil, nil
+}
+
 // Create makes the operation that makes a channel. Without a node it seals to the keys of the key file alone.
 func (s *Session) Create(ctx context.Context, t Creation) (*Change, channel.ID, error) {
 	h, err := s.header(channel.ID{}, channel.After{})
@@ -232,13 +247,13 @@ func names(list []Reader) (dids []string) {
 func (c *Channel) CurrentKey() (channel.Key, error) {
 	k, ok := c.Keys[c.Info.Epoch]
 	if !ok {
-		return k, fmt.Errorf("no key of epoch %d: %w", c.Info.Epoch, errors.Join(append([]error{errNoKey}, c.Faults...)...))
+		return k, fmt.Errorf("no key of epoch %d: %w", c.Info.Epoch, errors.Join(append([]error{ErrNoKey}, c.Faults...)...))
 	}
 	return k, nil
 }
 
-// errNoKey says that nobody has sealed a key to this identity.
-var errNoKey = errors.New("an admin can send it with 'keyload'")
+// ErrNoKey says that nobody has sealed a key to this identity.
+var ErrNoKey = errors.New("an admin can send it with 'keyload'")
 
 // Authorize makes the operation that gives grants, with the keys that go with them: wraps of the current epoch, or a new
 // epoch where history begins with the join or a reader loses read.
@@ -526,7 +541,7 @@ func (c *Channel) loadMissing(ctx context.Context) (int, []error, error) {
 func (c *Channel) KeyLoad(ctx context.Context, number uint32, readers []Reader) (operations int, skipped []error, err error) {
 	key, ok := c.Keys[number]
 	if !ok {
-		return 0, nil, fmt.Errorf("no key of epoch %d: %w", number, errNoKey)
+		return 0, nil, fmt.Errorf("no key of epoch %d: %w", number, ErrNoKey)
 	}
 	change := &Change{}
 	wraps, err := c.wrapAll(ctx, c.ID, number, key, readers, change)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"weft/client"
@@ -31,6 +32,14 @@ type Channel struct {
 func (s *Session) Open(ctx context.Context, id channel.ID) (*Channel, error) {
 	c := &Channel{Session: s, ID: id, unwrapped: map[uint32]channel.Key{}}
 	return c, c.Refresh(ctx)
+}
+
+// Clone is a channel of its own with the same knowledge, for another goroutine.
+func (c *Channel) Clone() *Channel {
+	other := *c
+	other.Epochs, other.Faults = slices.Clone(c.Epochs), slices.Clone(c.Faults)
+	other.Keys, other.unwrapped = maps.Clone(c.Keys), maps.Clone(c.unwrapped)
+	return &other
 }
 
 // Refresh reads what has changed since.

@@ -43,7 +43,7 @@ func (c *Channel) Configure(s channel.Settings) (did.Object, error) {
 func (c *Channel) sealSettings(h channel.Header, s *channel.Settings) error {
 	key, ok := c.Keys[0]
 	if !ok || c.Profile == nil {
-		return fmt.Errorf("the profile of the channel does not open: %w", errNoKey)
+		return fmt.Errorf("the profile of the channel does not open: %w", ErrNoKey)
 	}
 	profile := maps.Clone(c.Profile)
 	for name, value := range map[string]*string{"name": s.Name, "description": s.Description, "status": s.Status} {

@@ -109,7 +109,7 @@ func (c *Channel) OpenBlob(ctx context.Context, e Entry, w io.Writer) (channel.C
 	}
 	key, ok := c.keyOf(ctx, e.Signed.Record.Epoch)
 	if !ok {
-		return channel.Content{}, fmt.Errorf("record %d: no key of epoch %d: %w", e.Seq, e.Signed.Record.Epoch, errNoKey)
+		return channel.Content{}, fmt.Errorf("record %d: no key of epoch %d: %w", e.Seq, e.Signed.Record.Epoch, ErrNoKey)
 	}
 	root := e.Signed.Record.Body.Blob.Root
 	return channel.OpenBlob(key, e.Signed, func(n int) (chunk []byte, err error) {

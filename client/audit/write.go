@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,14 +77,21 @@ func (c *Channel) seal(header did.Object, r Record) (did.Object, error) {
 	return channel.Seal(c.Random, s, header, meta, r.Payload)
 }
 
+// Written is what became of a record.
+type Written struct {
+	client.Operated
+	ContentHash tangle.Hash // zero without a body
+}
+
 // Write writes one record, and seals it again as often as an epoch ends meanwhile.
-func (c *Channel) Write(ctx context.Context, r Record, wait time.Duration) (client.Operated, error) {
+func (c *Channel) Write(ctx context.Context, r Record, wait time.Duration) (done Written, err error) {
 	for attempt := 1; ; attempt++ {
 		entry, err := c.Seal(r)
 		if err != nil {
-			return client.Operated{}, err
+			return done, err
 		}
-		done, err := c.Send(ctx, entry, wait)
+		done.ContentHash = contentHashOf(entry)
+		done.Operated, err = c.Send(ctx, entry, wait)
 		if !Races(err) || attempt == MaxAttempts {
 			return done, err
 		}
@@ -91,6 +99,15 @@ func (c *Channel) Write(ctx context.Context, r Record, wait time.Duration) (clie
 			return done, err
 		}
 	}
+}
+
+// contentHashOf is the hash that an operation shows of its content.
+func contentHashOf(entry []byte) tangle.Hash {
+	var said struct {
+		ContentHash tangle.Hash `json:"contentHash"`
+	}
+	_ = json.Unmarshal(entry, &said) // it was sealed here
+	return said.ContentHash
 }
 
 // SendAll publishes signed operations of one channel, cut into requests as the node takes them; there is one result for each.
@@ -316,7 +333,7 @@ func storedSize(s channel.Sealer, meta did.Object, size int64) int64 {
 // WriteDetached writes a record with a detached body, and begins anew if the epoch ends meanwhile. kept is told each upload
 // before its first byte is sent, to be kept for Upload after a crash, and why the one before it, if any, is of no use; begun is
 // one that was kept.
-func (c *Channel) WriteDetached(ctx context.Context, r Record, begun *Upload, payload io.ReaderAt, size int64, wait time.Duration, kept func(u *Upload, instead error) error, told Progress) (done client.Operated, err error) {
+func (c *Channel) WriteDetached(ctx context.Context, r Record, begun *Upload, payload io.ReaderAt, size int64, wait time.Duration, kept func(u *Upload, instead error) error, told Progress) (done Written, err error) {
 	u := begun
 	for attempt := 1; ; attempt++ {
 		if u == nil {
@@ -330,7 +347,8 @@ func (c *Channel) WriteDetached(ctx context.Context, r Record, begun *Upload, pa
 		}
 		var entry []byte
 		if entry, err = c.Upload(ctx, u, payload, size, told); err == nil {
-			done, err = c.Send(ctx, entry, wait)
+			done.ContentHash = contentHashOf(entry)
+			done.Operated, err = c.Send(ctx, entry, wait)
 		}
 		if again := Races(err) || client.ProblemCode(err) == "expired" || errors.Is(err, ErrAnotherFile); !again || attempt == MaxAttempts {
 			return done, err

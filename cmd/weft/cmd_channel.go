@@ -183,7 +183,7 @@ whose name too is for participants alone.`,
 				return usage("an audit channel says what it is for: --description")
 			}
 			if t.Settings.Name = &args[0]; hidden {
-				hide(&t)
+				t.Hide()
 			}
 			return r.create(c.Context(), t)
 		},
@@ -197,20 +197,6 @@ whose name too is for participants alone.`,
 	f.StringArrayVar(&grants, "grant", nil, "DID=RIGHT,RIGHT of a participant; may be repeated")
 	f.StringArrayVar(&visible, "visible", nil, "further DID that sees a hidden channel; may be repeated")
 	return c
-}
-
-// hide moves what a hidden channel is called into its sealed profile.
-func hide(t *audit.Creation) {
-	t.Hidden = did.Object{"name": *t.Settings.Name}
-	for name, value := range map[string]*string{"description": t.Settings.Description, "status": t.Settings.Status} {
-		if value != nil {
-			t.Hidden[name] = *value
-		}
-	}
-	if t.Settings.Topics != nil {
-		t.Hidden["topics"] = audit.TopicObjects(*t.Settings.Topics)
-	}
-	t.Settings.Name, t.Settings.Description, t.Settings.Status, t.Settings.Topics = nil, nil, nil, nil
 }
 
 // parseGrants reads DID=RIGHT,RIGHT.

@@ -257,7 +257,7 @@ func (r *channelWrite) writeOne(ctx context.Context, record audit.Record) error 
 	if err != nil {
 		return r.failed(err)
 	}
-	return r.showOperated(done)
+	return r.showOperated(done.Operated)
 }
 
 // writeSigned writes a signed record to --out.
@@ -323,7 +323,7 @@ func (r *channelWrite) writeDetached(ctx context.Context, meta did.Object, file 
 	if r.resume != "" {
 		_ = os.Remove(r.resume) // what it holds is of no use any more
 	}
-	return r.showOperated(done)
+	return r.showOperated(done.Operated)
 }
 
 // keepUpload writes the state of an upload that begins, in the place of one that is of no use any more.

@@ -80,6 +80,9 @@ type decoder struct {
 
 func (d *decoder) value(path string, n *node, v reflect.Value) {
 	switch {
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(path, n, v.Elem())
 	case v.Type() == reflect.TypeFor[json.RawMessage](), v.Addr().Type().Implements(reflect.TypeFor[json.Unmarshaler]()):
 		d.leaf(path, n, v)
 	case v.Addr().Type().Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):

@@ -91,8 +91,9 @@ const operatorToken = "operator token of the tests"
 type networkOptions struct {
 	nodes    int
 	settings func(i int) string
-	onDisk   bool // stores are files, so that they can be searched
-	pace     pace // of streams; zero: as it is
+	prepare  func(w *network, i int, dir string) // before node i opens
+	onDisk   bool                                // stores are files, so that they can be searched
+	pace     pace                                // of streams; zero: as it is
 }
 
 // start runs a network until the test ends.
@@ -100,7 +101,7 @@ func start(t *testing.T, o networkOptions) *network {
 	t.Helper()
 	o.nodes = max(o.nodes, 1)
 	if o.pace == (pace{}) {
-		o.pace = pace{streamBeat, MaxStreamBlock}
+		o.pace = pace{beat: streamBeat, block: MaxStreamBlock}
 	}
 	g := &genesis.Genesis{
 		Version: genesis.Version, Network: "test", Time: tangle.TimeOf(time.Now().Add(-time.Minute)),
@@ -147,6 +148,9 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 		api := config.Default().API
 		api.Listen, api.Read, api.Submit, api.Limits = "127.0.0.1:0", config.AccessOpen, config.AccessOpen, config.Limits{}
 		dir, log := w.t.TempDir(), &lockedBuffer{}
+		if o.prepare != nil {
+			o.prepare(w, i, dir)
+		}
 		s := w.storeIn(dir, o)
 		c := node.Config{
 			Genesis: g, Key: key, Store: s, Tuning: node.DefaultTuning(), Dir: dir, Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(o)},

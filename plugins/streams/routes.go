@@ -7,6 +7,7 @@ import (
 	"weft/plugins"
 	"weft/plugins/rest"
 	"weft/plugins/streams/channel"
+	"weft/plugins/streams/managed"
 )
 
 //go:embed openapi.yaml
@@ -62,5 +63,5 @@ func giving(r plugins.Route, types ...string) plugins.Route {
 	return r
 }
 
-// statuses are the HTTP statuses of codes that only this plugin has.
-func statuses() map[string]int { return map[string]int{} }
+// statuses are the HTTP statuses of codes that only this plugin has: those of managed mode.
+func statuses() map[string]int { return managed.Statuses() }

@@ -5,23 +5,19 @@ import (
 
 	"weft/config/strict"
 	"weft/plugins/streams/channel"
+	"weft/plugins/streams/managed"
 )
 
 // Settings is the plugin's section of node.json. Everything may be left out.
 type Settings struct {
-	Blobs   BlobSettings    `json:"blobs,omitzero"`
-	Managed ManagedSettings `json:"managed,omitzero"`
+	Blobs   BlobSettings     `json:"blobs,omitzero"`
+	Managed managed.Settings `json:"managed,omitzero"`
 }
 
 // BlobSettings say which payloads beside the ledger this node fetches as soon as they are ordered, and how much it keeps.
 type BlobSettings struct {
 	MaxBytes  int64    `json:"maxBytes,omitempty"`  // of all that are declared here; 0: as much as the disk takes
 	Replicate []string `json:"replicate,omitempty"` // channels, or "all"; others are fetched when they are asked for
-}
-
-// ManagedSettings is the mode in which a node acts for tools of its own organisation (off).
-type ManagedSettings struct {
-	Enabled bool `json:"enabled,omitempty"`
 }
 
 // MaxReplicated bounds the channels that are named.
@@ -47,9 +43,7 @@ func parseSettings(section json.RawMessage) (Settings, error) {
 			f.Add("blobs.replicate", "%.70q: want a channel or all", one)
 		}
 	}
-	if s.Managed.Enabled {
-		f.Add("managed.enabled", "this version has no managed mode")
-	}
+	s.Managed.Check("managed", &f)
 	return s, f.Err()
 }
 

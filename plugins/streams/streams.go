@@ -2,20 +2,22 @@
 // every node enforces. It wires the rules of package channel into a node and serves them: operations, records, a live feed,
 // evidence, payloads beside the ledger and their erasure.
 //
-// It holds no key of a channel and opens nothing: what a node stores and serves is ciphertext, and who is served what is
-// courtesy; the keys are the lock. Keys of actors are those of the plugin identity. What is not on the ledger (payload files,
+// It holds no key of a channel and opens nothing, but for tools of its own organisation if it is told to (package managed):
+// what a node stores and serves is ciphertext, and who is served what is courtesy; the keys are the lock. Keys of actors are those of the plugin identity. What is not on the ledger (payload files,
 // statements about erasure) is kept in the node's data folder and its local key space.
 package streams
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"weft/plugins"
 	"weft/plugins/rest"
 	"weft/plugins/streams/channel"
+	"weft/plugins/streams/managed"
 )
 
 // Name is the plugin's name in genesis.json and node.json.
@@ -47,18 +49,20 @@ type streams struct {
 	consumers  consumers
 	rendered   rendered
 	pace       pace
-	done       followed   // owned by run
-	faults     chan error // broken invariants that requests met: the node stops
+	done       followed      // owned by run
+	faults     chan error    // broken invariants that requests met: the node stops
+	managed    *managed.Mode // nil: off
 }
 
 // pace is how fast streams go.
 type pace struct {
-	beat  time.Duration // that a stream may be silent
-	block time.Duration // that a consumer may block before it is cut off
+	beat   time.Duration // that a stream may be silent
+	block  time.Duration // that a consumer may block before it is cut off
+	settle time.Duration // between looks for epochs that managed mode has to open; 0: its own
 }
 
 func openAt(h plugins.Host, now func() time.Time) (plugins.Plugin, error) {
-	return openPaced(h, now, pace{streamBeat, MaxStreamBlock})
+	return openPaced(h, now, pace{beat: streamBeat, block: MaxStreamBlock})
 }
 
 func openPaced(h plugins.Host, now func() time.Time, p pace) (plugins.Plugin, error) {
@@ -80,20 +84,37 @@ func openPaced(h plugins.Host, now func() time.Time, p pace) (plugins.Plugin, er
 	plugin := l.plugin()
 	plugin.Admit = s.admit
 	plugin.HTTP = plugins.Routes{List: s.routes(), Codes: statuses(), OpenAPI: [][]byte{openAPI}}
+	if s.settings.Managed.Enabled {
+		if err := s.manage(&plugin.HTTP); err != nil {
+			return plugins.Plugin{}, err
+		}
+		plugin.Managed = true
+	}
 	plugin.Operation, plugin.Run, plugin.Answer, plugin.Gone = s.operations.Look, s.run, s.answer, s.gone
 	plugin.Facts = s.blobs.facts
 	return plugin, nil
 }
 
-// run follows the ledger, and fetches payloads, until ctx ends.
+// manage adds the routes for tools that hold no keys.
+func (s *streams) manage(to *plugins.Routes) (err error) {
+	s.managed, err = managed.Open(managed.Config{Host: s.host, Settings: s.settings.Managed, Channels: to.List, Now: s.now, Settle: s.pace.settle})
+	if err != nil {
+		return err
+	}
+	to.List, to.OpenAPI = append(to.List, s.managed.Routes()...), append(to.OpenAPI, managed.OpenAPI())
+	return nil
+}
+
+// run follows the ledger, fetches payloads, and does what is due for tools, until ctx ends.
 func (s *streams) run(ctx context.Context) error {
 	defer s.feed.close()
-	ctx, cancel := context.WithCancel(ctx)
-	fetched := make(chan error, 1)
-	go func() { fetched <- s.replicate(ctx) }()
-	err := s.work(ctx)
-	cancel()
-	return errors.Join(err, <-fetched)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.replicate(ctx) })
+	if s.managed != nil {
+		g.Go(func() error { return s.managed.Run(ctx) })
+	}
+	g.Go(func() error { return s.work(ctx) })
+	return g.Wait()
 }
 
 // work wakes streams, erases what the ledger says, and drops what nobody refers to.

@@ -200,8 +200,8 @@ func (op *Operation) checkCreate(network tangle.ID) error {
 	if err := s.checkHidden(hidden); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(op.Grants, func(g Grant) bool { return g.Participant == op.Actor }) {
-		return reject("bad_value", "the owner needs no grant")
+	if slices.ContainsFunc(op.Grants, func(g Grant) bool { return g.Participant == op.Actor && !g.declares() }) {
+		return reject("bad_value", "the owner needs no grant, but to say that a node holds its keys")
 	}
 	for _, k := range op.Keys {
 		if k.Number != 0 || !hidden {
@@ -541,6 +541,11 @@ func (m reader) grant(item any) Grant {
 	m.Judge(in.Done())
 	m.Judge(g.check())
 	return g
+}
+
+// declares says whether a grant gives an owner what it has anyway, and says that a node holds its keys.
+func (g Grant) declares() bool {
+	return g.Custody == CustodyNode && g.Rights == All && len(g.Roles)+len(g.Tags) == 0 && g.ValidFrom == 0 && g.ValidUntil == 0 && g.MaxRecords == 0
 }
 
 // check judges a grant by itself.

@@ -251,6 +251,12 @@ func TestBadInputs(t *testing.T) {
 		"grant for the owner": {changed(Create, func(b did.Object) {
 			b["grants"] = []any{did.Object{"participant": alice.did, "rights": words([]string{"read"})}}
 		}), "bad_value"},
+		"all rights for the owner": {changed(Create, func(b did.Object) {
+			b["grants"] = []any{did.Object{"participant": alice.did, "rights": words([]string{"read", "write", "admin"})}}
+		}), "bad_value"},
+		"custody of the owner, with an end": {changed(Create, func(b did.Object) {
+			b["grants"] = []any{did.Object{"participant": alice.did, "rights": words([]string{"read", "write", "admin"}), "custody": "node", "validUntil": "2030-01-01T00:00:00Z"}}
+		}), "bad_value"},
 		"grace of 601":           {changed(Create, func(b did.Object) { b["graceSeconds"] = 601 }), "bad_value"},
 		"an empty set":           {changed(Configure, func(b did.Object) { b["set"] = did.Object{} }), "bad_value"},
 		"access in set":          {changed(Configure, func(b did.Object) { b["set"].(did.Object)["access"] = "public" }), "unknown_field"},

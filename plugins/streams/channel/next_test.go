@@ -330,6 +330,20 @@ func TestRequests(t *testing.T) {
 	l.want("custody_denied", alice, NewAuthorize(l.header(alice, self), []Grant{{Participant: carol.did, Rights: Read, Custody: CustodyNode}}, nil, nil))
 }
 
+// TestOwnersDeclareCustody: an owner whose keys a node holds says so when it makes the channel, and no other grant of its own.
+func TestOwnersDeclareCustody(t *testing.T) {
+	l := newLedger(t)
+	alice := l.weft("alice")
+	declared := []Grant{{Participant: alice.did, Rights: All, Custody: CustodyNode}}
+	id := l.create(alice, func(t *CreateTerms) { t.Grants = declared })
+	if p, h := l.participant(id, alice), l.head(id); p.Grant.Custody != CustodyNode || p.Grant.Rights != All || p.Joined != 1 || h.Active != 1 {
+		t.Errorf("%+v, head %+v", p.Grant, h)
+	}
+	l.want("", alice, l.sealed(alice, id, "x", RecordTerms{}))
+	terms := CreateTerms{Access: Public, Profile: Stream, Settings: Settings{Name: ptr("self"), Custody: ptr(CustodySelf)}, Grants: declared}
+	l.want("custody_denied", alice, NewCreate(l.header(alice, ID{}), terms))
+}
+
 // TestWaitingRequestsAreBounded: by member and in all, and those that are old do not count.
 func TestWaitingRequestsAreBounded(t *testing.T) {
 	l := newLedger(t)
