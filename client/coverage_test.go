@@ -23,7 +23,7 @@ func operations(t *testing.T) map[string]*regexp.Regexp {
 	var text []byte
 	for _, page := range []string{
 		"../node/openapi.yaml", "../plugins/identity/openapi.yaml", "../plugins/identity/openapi_identities.yaml", "../plugins/identity/openapi_credentials.yaml",
-		"../plugins/streams/openapi.yaml",
+		"../plugins/streams/openapi.yaml", "../plugins/streams/managed/openapi.yaml",
 	} {
 		part, err := os.ReadFile(page)
 		if err != nil {
@@ -74,6 +74,7 @@ func TestEveryOperationHasAMethod(t *testing.T) {
 	callEverything(t, node)
 	callIdentity(t, node)
 	callChannels(t, node)
+	callManaged(t, node)
 	for name, pattern := range ops {
 		if !slices.ContainsFunc(asked, pattern.MatchString) {
 			t.Errorf("no method asks %s", name)
@@ -253,4 +254,27 @@ func callChannels(t *testing.T, node *Client) {
 	short, cancel := context.WithCancel(ctx)
 	defer cancel()
 	_ = node.FollowChannel(short, id, nil, func(ChannelHappening) error { return nil }, func(error) { cancel() })
+}
+
+// callManaged calls everything of managed mode.
+func callManaged(t *testing.T, node *Client) {
+	t.Helper()
+	ctx, id := t.Context(), channel.ID{1}
+	check := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	check(node.ManagedIdentities(ctx))
+	check(node.CreateManagedChannel(ctx, ManagedChannel{Name: "n"}, ""))
+	check(node.ManagedChannels(ctx, ChannelFilter{}, Page{}))
+	check(node.ManagedChannel(ctx, id))
+	check(node.RequestManaged(ctx, id, ManagedRequest{}, ""))
+	check(node.GrantManaged(ctx, id, []ManagedGrant{{Participant: "d"}}, ""))
+	check(node.RevokeManaged(ctx, id, ManagedRevocation{Participants: []string{"d"}}, ""))
+	check(node.WriteManaged(ctx, id, ManagedRecord{}, "a-key-of-the-caller"))
+	check(node.ManagedRecords(ctx, id, RecordFilter{}, Page{}))
+	check(node.ManagedRecord(ctx, id, 1))
+	_, _ = node.ValidateManaged(ctx, id, []ManagedClaim{{Seq: 1}}) // the answer is no list
 }

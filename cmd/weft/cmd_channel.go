@@ -384,7 +384,7 @@ func (r *channeling) showEvents(ctx context.Context) error {
 }
 
 func (r *channeling) showParticipants(ctx context.Context, state channel.State) error {
-	rows := [][]string{{"DID", "STATE", "RIGHTS", "UNTIL", "KEY"}}
+	rows := [][]string{{"DID", "STATE", "RIGHTS", "UNTIL", "KEY", "CUSTODY"}}
 	list, err := r.channel.Subscriptions(ctx, state)
 	for _, p := range list {
 		if r.json {
@@ -400,10 +400,21 @@ func (r *channeling) showParticipants(ctx context.Context, state channel.State) 
 		if p.KeyMissing {
 			key = "missing"
 		}
-		rows = append(rows, []string{p.DID, string(p.State), strings.TrimSpace(rights), until, key})
+		rows = append(rows, []string{p.DID, string(p.State), strings.TrimSpace(rights), until, key, custodyOf(p)})
 	}
 	r.table(rows)
 	return err
+}
+
+// custodyOf is what a request or grant says of its participant's keys: node means that a node reads what the participant reads.
+func custodyOf(p client.Subscription) string {
+	switch {
+	case p.Grant != nil:
+		return string(p.Grant.Custody)
+	case p.Asked != nil:
+		return string(p.Asked.Custody)
+	}
+	return ""
 }
 
 func newChannelConfigureCommand(s *shell) *cobra.Command {

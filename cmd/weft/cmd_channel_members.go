@@ -91,7 +91,7 @@ func newChannelRequestsCommand(s *shell) *cobra.Command {
 
 func (r *channeling) showRequests(ctx context.Context) error {
 	list, err := r.channel.Subscriptions(ctx, channel.Requested)
-	rows := [][]string{{"DID", "ASKS FOR", "SINCE", "NOTE"}}
+	rows := [][]string{{"DID", "ASKS FOR", "SINCE", "CUSTODY", "NOTE"}}
 	for _, p := range list {
 		note := string(r.channel.Note(ctx, p))
 		if r.json {
@@ -102,7 +102,7 @@ func (r *channeling) showRequests(ctx context.Context) error {
 		if p.Asked != nil {
 			asks = strings.TrimSpace(p.Asked.Rights.String() + " " + strings.Join(p.Asked.Roles, " "))
 		}
-		rows = append(rows, []string{p.DID, asks, clock(p.Time), plain(note)})
+		rows = append(rows, []string{p.DID, asks, clock(p.Time), custodyOf(p), plain(note)})
 	}
 	r.table(rows)
 	return err
@@ -113,7 +113,7 @@ type grantFlags struct {
 	rights, roles, tags []string
 	from, until         string
 	records             int64
-	agreement           string
+	agreement, custody  string
 }
 
 func (g *grantFlags) add(c *cobra.Command) {
@@ -124,6 +124,7 @@ func (g *grantFlags) add(c *cobra.Command) {
 	f.StringVar(&g.from, "from", "", "time from which it counts; default: at once")
 	f.StringVar(&g.until, "until", "", "time at which it ends; needed for audit")
 	f.Int64Var(&g.records, "max-records", 0, "how many records it may write; 0: any number")
+	f.StringVar(&g.custody, "custody", "", "node: a node holds its keys (managed mode); default: as it asked, or self")
 	f.StringVar(&g.agreement, "agreement", "", "X25519 multikey of a did:key, which has no document")
 }
 
@@ -145,6 +146,10 @@ func (g *grantFlags) grant(participant string) (out channel.Grant, err error) {
 	if out.Rights&channel.Audit != 0 && out.ValidUntil == 0 {
 		return out, usage("audit has an end: --until TIME")
 	}
+	if g.custody != "" && g.custody != string(channel.CustodySelf) && g.custody != string(channel.CustodyNode) {
+		return out, usage("--custody %s: want self or node", g.custody)
+	}
+	out.Custody = channel.Custody(g.custody)
 	return out, nil
 }
 
@@ -187,6 +192,9 @@ func (r *channeling) authorize(ctx context.Context, name string, dids []string, 
 			if err != nil {
 				return nil, err
 			}
+			if stands, err := c.Subscription(ctx, id); err == nil && grant.Custody == "" {
+				grant.Custody = channel.Custody(custodyOf(stands))
+			}
 			granted = append(granted, grant)
 		}
 		if len(dids) == 0 {
@@ -222,7 +230,9 @@ func (r *channeling) requested(ctx context.Context, g grantFlags) (list []channe
 		if grant.Agreement == "" {
 			grant.Agreement = p.Asked.Agreement
 		}
-		grant.Custody = p.Asked.Custody
+		if grant.Custody == "" {
+			grant.Custody = p.Asked.Custody
+		}
 		list = append(list, grant)
 	}
 	if len(list) == 0 {

@@ -120,6 +120,7 @@ func commands(s *shell) []*cobra.Command {
 		newChannelCommand(s),
 		newLoginCommand(s),
 		newIssuerCommand(s),
+		newManagedCommand(s),
 		newContextsCommand(s),
 		newConformanceCommand(s),
 		newBenchCommand(s),

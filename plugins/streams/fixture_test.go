@@ -91,9 +91,11 @@ const operatorToken = "operator token of the tests"
 type networkOptions struct {
 	nodes    int
 	settings func(i int) string
-	prepare  func(w *network, i int, dir string) // before node i opens
-	onDisk   bool                                // stores are files, so that they can be searched
-	pace     pace                                // of streams; zero: as it is
+	prepare  func(w *network, i int, dir string)    // before node i opens
+	opened   func(h plugins.Host, p plugins.Plugin) // told of this plugin at each node
+	listen   string                                 // of the API; empty: loopback
+	onDisk   bool                                   // stores are files, so that they can be searched
+	pace     pace                                   // of streams; zero: as it is
 }
 
 // start runs a network until the test ends.
@@ -142,11 +144,15 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 		}
 		w.http.CloseIdleConnections()
 	})
+	w.t.TempDir() // before the line below: folders must outlive the stores in them
 	w.t.Cleanup(w.stop)
 	var peers []wire.Peer
 	for i, key := range keys {
 		api := config.Default().API
 		api.Listen, api.Read, api.Submit, api.Limits = "127.0.0.1:0", config.AccessOpen, config.AccessOpen, config.Limits{}
+		if o.listen != "" {
+			api.Listen, api.Insecure = o.listen, true
+		}
 		dir, log := w.t.TempDir(), &lockedBuffer{}
 		if o.prepare != nil {
 			o.prepare(w, i, dir)
@@ -174,7 +180,13 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 }
 
 func (w *network) maker(o networkOptions) plugins.Maker {
-	return plugins.Maker{Name: Name, Open: func(h plugins.Host) (plugins.Plugin, error) { return openPaced(h, w.clock.now, o.pace) }}
+	return plugins.Maker{Name: Name, Open: func(h plugins.Host) (plugins.Plugin, error) {
+		p, err := openPaced(h, w.clock.now, o.pace)
+		if o.opened != nil {
+			o.opened(h, p)
+		}
+		return p, err
+	}}
 }
 
 func (w *network) storeIn(dir string, o networkOptions) store.Store {

@@ -8,12 +8,12 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"weft/plugins"
-	"weft/plugins/plugintest"
 )
 
-// TestRoutesAreThoseOfTheDocument holds the routes against the description, both ways.
+// TestRoutesAreThoseOfTheDocument holds the routes against the description, both ways, also with managed mode.
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
-	w := start(t, networkOptions{})
+	var plugin plugins.Plugin
+	w := startManaged(t, networkOptions{opened: func(_ plugins.Host, p plugins.Plugin) { plugin = p }}, []string{"siem"})
 	doc, err := openapi3.NewLoader().LoadFromData(w.call(0, "GET", "/openapi.json", nil).want(200).body)
 	if err != nil {
 		t.Fatal(err)
@@ -21,12 +21,8 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	if err := doc.Validate(t.Context(), openapi3.EnableExamplesValidation()); err != nil {
 		t.Fatal(err)
 	}
-	p, err := openAt(plugins.Host{Network: w.id, Local: plugintest.NewLocal()}, w.clock.now)
-	if err != nil {
-		t.Fatal(err)
-	}
 	served := map[string]bool{}
-	for _, r := range p.HTTP.List {
+	for _, r := range plugin.HTTP.List {
 		name := r.Method + " " + r.Path
 		served[name] = true
 		var operation *openapi3.Operation
@@ -40,7 +36,7 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 		checkOperation(t, name, r, operation)
 	}
 	ours := regexp.MustCompile(`(?m)^  (/\S+):$`)
-	for _, fragment := range p.HTTP.OpenAPI {
+	for _, fragment := range plugin.HTTP.OpenAPI {
 		for _, m := range ours.FindAllSubmatch(fragment, -1) {
 			for method := range doc.Paths.Value(string(m[1])).Operations() {
 				if name := method + " " + string(m[1]); !served[name] {

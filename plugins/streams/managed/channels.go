@@ -62,7 +62,7 @@ func (m *Mode) creation(t *tool, body client.ManagedChannel) (c audit.Creation, 
 		if err != nil {
 			return c, err
 		}
-		grant.Custody = m.custodyOf(grant, nil)
+		grant.Custody = m.custodyOf(grant, channel.Participant{})
 		c.Grants = append(c.Grants, grant)
 	}
 	s := &c.Settings
@@ -130,17 +130,22 @@ func grantOf(g client.ManagedGrant) (channel.Grant, error) {
 }
 
 // custodyOf is what a grant says of its participant's keys: what is true of this node's own tools, else what is said, or was
-// asked for.
-func (m *Mode) custodyOf(g channel.Grant, asked *channel.Asked) channel.Custody {
+// asked for or granted before.
+func (m *Mode) custodyOf(g channel.Grant, p channel.Participant) channel.Custody {
 	for _, t := range m.tools {
 		if t.identity.DID == g.Participant {
 			return channel.CustodyNode
 		}
 	}
-	if g.Custody == "" && asked != nil {
-		return asked.Custody
+	switch {
+	case g.Custody != "":
+		return g.Custody
+	case p.Asked != nil:
+		return p.Asked.Custody
+	case p.Grant != nil:
+		return p.Grant.Custody
 	}
-	return g.Custody
+	return ""
 }
 
 func withSkipped(id channel.ID, change *audit.Change) map[string]any {
@@ -258,7 +263,7 @@ func (m *Mode) completed(id channel.ID, g client.ManagedGrant) (channel.Grant, e
 	if p.Asked != nil && grant.Agreement == "" {
 		grant.Agreement = p.Asked.Agreement
 	}
-	grant.Custody = m.custodyOf(grant, p.Asked)
+	grant.Custody = m.custodyOf(grant, p)
 	return grant, nil
 }
 

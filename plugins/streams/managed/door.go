@@ -61,13 +61,19 @@ func (d doorFor) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := &memory{header: http.Header{}, status: http.StatusOK}
 	d.mux.ServeHTTP(w, inner)
 	if w.fault != nil {
-		return nil, w.fault
+		return nil, &nodeFault{w.fault}
 	}
 	return &http.Response{
 		StatusCode: w.status, Status: http.StatusText(w.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: w.header,
 		Body: io.NopCloser(bytes.NewReader(w.body.Bytes())), ContentLength: int64(w.body.Len()), Request: r,
 	}, nil
 }
+
+// nodeFault is an error of a route that is not the caller's.
+type nodeFault struct{ err error }
+
+func (f *nodeFault) Error() string { return f.err.Error() }
+func (f *nodeFault) Unwrap() error { return f.err }
 
 // memory is an answer in memory. It implements http.ResponseWriter.
 type memory struct {

@@ -171,6 +171,7 @@ func done(w http.ResponseWriter, r *http.Request, o client.Operated, at string, 
 // refusal gives an error of the client inside the node the form that the node answers with.
 func refusal(err error) error {
 	var p *client.Problem
+	var fault *nodeFault
 	switch {
 	case err == nil || plugins.Rejected(err) != nil:
 		return err
@@ -185,8 +186,8 @@ func refusal(err error) error {
 		return &plugins.Problem{Rejection: plugins.Rejection{Code: p.Code, Detail: p.Detail}, More: more}
 	case errors.Is(err, context.DeadlineExceeded):
 		return plugins.Reject("busy", "this took longer than %s", MaxRequest)
-	case client.Unreachable(err):
-		return err // a fault of the node
+	case errors.As(err, &fault):
+		return fault.err
 	case errors.Is(err, audit.ErrNoKey):
 		return plugins.Reject("no_key", "%s", err)
 	}
