@@ -24,11 +24,14 @@ type ChannelHappening struct {
 //
 // The node ends the stream when the caller's token or right ends: that is an error of code token_expired or revoked.
 func (c *Client) FollowChannel(ctx context.Context, id channel.ID, after *uint64, handle func(ChannelHappening) error, told func(error)) error {
+	return c.followHappenings(ctx, channelRoute(id, "live"), after, handle, told)
+}
+
+func (c *Client) followHappenings(ctx context.Context, path string, after *uint64, handle func(ChannelHappening) error, told func(error)) error {
 	last := ""
 	if after != nil {
 		last = strconv.FormatUint(*after, 10)
 	}
-	path := channelRoute(id, "live")
 	for failures := 1; ; failures++ {
 		before := last
 		err := c.stream(ctx, path, last, func(e event) error { return takeHappening(e, &last, handle) })

@@ -276,5 +276,8 @@ func callManaged(t *testing.T, node *Client) {
 	check(node.WriteManaged(ctx, id, ManagedRecord{}, "a-key-of-the-caller"))
 	check(node.ManagedRecords(ctx, id, RecordFilter{}, Page{}))
 	check(node.ManagedRecord(ctx, id, 1))
+	short, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_ = node.FollowManaged(short, id, nil, func(ManagedHappening) error { return nil }, func(error) { cancel() })
 	_, _ = node.ValidateManaged(ctx, id, []ManagedClaim{{Seq: 1}}) // the answer is no list
 }

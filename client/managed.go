@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -228,6 +229,26 @@ func (c *Client) ManagedRecords(ctx context.Context, id channel.ID, f RecordFilt
 func (c *Client) ManagedRecord(ctx context.Context, id channel.ID, seq uint64) (e ManagedEntry, err error) {
 	err = c.get(ctx, managedRoute(id, "records", strconv.FormatUint(seq, 10)), &e)
 	return e, err
+}
+
+// ManagedHappening is one event of a channel's live feed.
+type ManagedHappening struct {
+	ChannelHappening
+	Record *ManagedEntry // of an event of name record
+}
+
+// FollowManaged is FollowChannel with records in clear.
+func (c *Client) FollowManaged(ctx context.Context, id channel.ID, after *uint64, handle func(ManagedHappening) error, told func(error)) error {
+	return c.followHappenings(ctx, managedRoute(id, "live"), after, func(h ChannelHappening) error {
+		m := ManagedHappening{ChannelHappening: h}
+		if h.Name == "record" {
+			m.Record = &ManagedEntry{}
+			if err := json.Unmarshal(h.Data, m.Record); err != nil {
+				return fmt.Errorf("event %s: %w", h.ID, err)
+			}
+		}
+		return handle(m)
+	}, told)
 }
 
 // ValidateManaged compares content with the ledger, at most MaxClaims.

@@ -763,6 +763,72 @@ func TestManagedContent(t *testing.T) {
 	}
 }
 
+// TestManagedSensor: a tool that may only write seals without the epoch's key, and cannot read back what it wrote.
+func TestManagedSensor(t *testing.T) {
+	w := startManaged(t, networkOptions{}, []string{"siem", "sensor"})
+	siem, sensor := w.tools["siem"], w.tools["sensor"]
+	_, path := siem.create(client.ManagedChannel{
+		Name: "temperatures", Tags: []string{"hall-2", "hall-1"}, Roles: map[string]client.ManagedRole{"sensor": {Rights: []string{"write"}, Tags: []string{"hall-1"}}},
+		Grants: []client.ManagedGrant{{Participant: sensor.did, Roles: []string{"sensor"}}},
+	})
+	value := "42 degrees"
+	sensor.ask("POST", path+"/records", client.ManagedRecord{Text: &value, Tag: "hall-1"}).want(201)
+	sensor.ask("POST", path+"/records", client.ManagedRecord{Text: &value, Tag: "hall-2"}).refused(403, "tag_not_allowed")
+	large := strings.Repeat("measured ", 3000)
+	sensor.ask("POST", path+"/records", client.ManagedRecord{Text: &large, Tag: "hall-1"}).want(201)
+	equal(t, "records of the sensor", sensor.texts(path), []string{"(no_key)", "(detached)"})
+	equal(t, "records of the SIEM", siem.texts(path), []string{value, "(detached)"})
+	var e client.ManagedEntry
+	if siem.ask("GET", path+"/records/2", nil).into(200, &e); e.Text == nil || *e.Text != large {
+		t.Errorf("a large record of a sensor has code %q", e.Code)
+	}
+	if r := sensor.ask("GET", path+"/records/2", nil); r.status != 200 || !strings.Contains(string(r.body), `"code":"no_key"`) {
+		t.Errorf("the sensor reads its large record: HTTP %d %.300s", r.status, r.body)
+	}
+	sensor.ask("POST", path+"/grants", client.ManagedGrants{Grants: []client.ManagedGrant{{Participant: sensor.did, Rights: []string{"read"}}}}).refused(403, "right_missing")
+}
+
+// TestManagedLive follows a channel in clear, resumes, and ends with the right.
+func TestManagedLive(t *testing.T) {
+	w := startManaged(t, networkOptions{}, []string{"siem"}, []string{"erp"})
+	siem, erp := w.tools["siem"], w.tools["erp"]
+	_, path := siem.create(client.ManagedChannel{Name: "incidents", Grants: []client.ManagedGrant{{Participant: erp.did, Rights: []string{"read"}, Custody: "node"}}})
+	siem.ask("POST", path+"/records", text("one\ntwo")).want(201)
+	w.settle()
+	node, err := client.New(client.Config{URL: "http://" + w.nodes[1].APIAddr(), Token: erp.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var got []string
+	first := uint64(0)
+	err = node.FollowManaged(ctx, idOf(t, path), &first, func(h client.ManagedHappening) error {
+		switch {
+		case h.Record == nil:
+			got = append(got, h.Name)
+		case h.Record.Text == nil:
+			got = append(got, "("+h.Record.Code+")")
+		default:
+			got = append(got, *h.Record.Text)
+		}
+		switch len(got) {
+		case 1:
+			siem.ask("POST", path+"/records", text(strings.Repeat("long ", 4000))).want(201)
+		case 2:
+			siem.ask("POST", path+"/revocations", client.ManagedRevocation{Participants: []string{erp.did}}).want(200)
+		}
+		return nil
+	}, nil)
+	if client.ProblemCode(err) != "revoked" {
+		t.Errorf("the feed ends with %v", err)
+	}
+	equal(t, "events", got, []string{"one\ntwo", "(detached)"})
+	erp.ask("GET", path+"/live", nil).refused(403, "not_participant")
+	w.call(1, "GET", "/api/v1/managed"+path+"/live", nil).refused(401, "unauthenticated")
+}
+
 // TestManagedNodesAreBlind: also with managed mode on no plaintext is on a disk, in a log, or in what the operator is told.
 func TestManagedNodesAreBlind(t *testing.T) {
 	const marker = "MARKER-19c4e7-managed"

@@ -3,6 +3,7 @@ package managed
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -302,6 +303,9 @@ func (m *Mode) change(w http.ResponseWriter, r *http.Request, t *tool, prepare f
 		last = change
 		return change, err
 	})
+	if errors.Is(err, audit.ErrNoKey) && !c.Info.Rights.Has(channel.Admin) {
+		return plugins.Reject("right_missing", "this needs the right admin") // what the ledger would say of an operation without keys
+	}
 	if err != nil {
 		return err
 	}

@@ -37,13 +37,21 @@ func newDoor(routes []plugins.Route) *door {
 }
 
 // query are the parameters that a route knows.
-func (d *door) query(method, path string) []string {
+func (d *door) query(method, path string) []string { return d.route(method, path).Query }
+
+// serve is a route's own handler; the caller has seen to everything that comes before it.
+func (d *door) serve(method, path string) func(http.ResponseWriter, *http.Request) error {
+	return d.route(method, path).Serve
+}
+
+// route finds a route; a zero one if there is none.
+func (d *door) route(method, path string) (found plugins.Route) {
 	for _, r := range d.routes {
 		if r.Method == method && r.Path == path {
-			return r.Query
+			found = r
 		}
 	}
-	return nil
+	return found
 }
 
 // doorFor is the door for one caller. It implements http.RoundTripper.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"strconv"
@@ -228,6 +229,9 @@ func whole(ctx context.Context, c *audit.Channel, seq uint64) (audit.Entry, erro
 	switch r := plugins.Rejected(err); {
 	case r != nil:
 		e.Code, e.Fault = r.Code, err
+		return e, nil
+	case errors.Is(err, audit.ErrNoKey):
+		e.Code = "no_key"
 		return e, nil
 	case err != nil:
 		return e, err

@@ -36,7 +36,10 @@ func (m *Mode) Routes() []plugins.Route {
 	write := rest.WithBody(m.route(http.MethodPost, records, m.write, "timeout", "receipts"), MaxBody)
 	validate := rest.WithBody(m.route(http.MethodPost, one+"/validate", m.validate), rest.MaxVerifyBody)
 	validate.Rate = plugins.RateVerify
+	live := m.route(http.MethodGet, one+"/live", m.live, m.door.query(http.MethodGet, livePath)...)
+	live.Gives = []string{"text/event-stream"}
 	return []plugins.Route{
+		live,
 		rest.Token(http.MethodGet, "/managed/identities", plugins.ScopeChannelsManaged, m.identities),
 		m.route(http.MethodPost, "/managed/channels", m.create, "receipts"),
 		m.route(http.MethodGet, "/managed/channels", m.list, m.door.query(http.MethodGet, "/api/v1/channels")...),
