@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -66,6 +67,7 @@ func (d doorFor) RoundTrip(r *http.Request) (*http.Response, error) {
 	if inner.Body == nil {
 		inner.Body = http.NoBody
 	}
+	defer inner.Body.Close()
 	w := &memory{header: http.Header{}, status: http.StatusOK}
 	d.mux.ServeHTTP(w, inner)
 	if w.fault != nil {
@@ -108,7 +110,8 @@ func (w *memory) refuse(err error) {
 		return
 	}
 	document := map[string]any{"code": r.Code, "title": r.Code, "detail": r.Detail}
-	if p, more := err.(*plugins.Problem); more {
+	var p *plugins.Problem
+	if errors.As(err, &p) {
 		maps.Copy(document, p.More)
 	}
 	w.body.Reset()
