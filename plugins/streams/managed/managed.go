@@ -126,7 +126,7 @@ func (m *Mode) Run(ctx context.Context) error {
 // close overwrites the keys in memory.
 func (m *Mode) close() {
 	for _, t := range m.tools {
-		t.file.Close()
+		t.close()
 	}
 }
 

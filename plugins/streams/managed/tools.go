@@ -22,10 +22,19 @@ func KeyFile(dir, name string) string { return filepath.Join(dir, Folder, name+"
 type tool struct {
 	name     string
 	identity audit.Identity
-	file     *keyfile.File
 	locked   bool
 	session  *audit.Session // nil: locked
 	http     *http.Client   // to this node's channel routes; nil: locked
+
+	mu   sync.Mutex // guards file, which is for one goroutine
+	file *keyfile.File
+}
+
+// close overwrites the keys in memory.
+func (t *tool) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.file.Close()
 }
 
 // openTools opens all key files. A name without one, and two names of one DID, are start-up errors.
@@ -90,16 +99,11 @@ func openTool(dir, name, passphrase string) (*tool, error) {
 	if len(t.identity.Agreements) == 0 {
 		return nil, fmt.Errorf("%s has no X25519 key: the tool could read nothing", path)
 	}
-	t.identity.Sign = oneAtATime(t.identity.Sign)
-	return t, nil
-}
-
-// oneAtATime lets many goroutines use a key file, which is for one.
-func oneAtATime(sign func([]byte) ([]byte, error)) func([]byte) ([]byte, error) {
-	var mu sync.Mutex // guards the file behind sign
-	return func(message []byte) ([]byte, error) {
-		mu.Lock()
-		defer mu.Unlock()
+	sign := t.identity.Sign
+	t.identity.Sign = func(message []byte) ([]byte, error) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		return sign(message)
 	}
+	return t, nil
 }
