@@ -74,7 +74,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestHPKEVector opens a vector in the manner of RFC 9180 with another info: nothing but the right context opens a wrap.
+// TestWrapsBindToTheirContext: nothing but the right context opens a wrap.
 func TestWrapsBindToTheirContext(t *testing.T) {
 	e, id := fill[Key](0x11), fill[ID](0x22)
 	private, err := ecdh.X25519().NewPrivateKey(bytes.Repeat([]byte{0x55}, 32))
