@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,10 +36,13 @@ import (
 // network is some members' nodes in this process, with identity and this plugin, reached over HTTP as a client reaches them.
 type network struct {
 	t       *testing.T
+	options networkOptions
 	id      tangle.ID
 	genesis *genesis.Genesis
-	nodes   []*node.Node
-	dirs    []string
+	keys    []ed25519.PrivateKey // of all members
+	nodes   []*node.Node         // that run
+	ends    []ending
+	dirs    []string // also of nodes that have run
 	stores  []store.Store
 	logs    []*lockedBuffer
 	clock   *testClock
@@ -90,6 +94,7 @@ const operatorToken = "operator token of the tests"
 
 type networkOptions struct {
 	nodes    int
+	absent   int // of the nodes: they have not joined yet
 	settings func(i int) string
 	prepare  func(w *network, i int, dir string)    // before node i opens
 	opened   func(h plugins.Host, p plugins.Plugin) // told of this plugin at each node
@@ -112,71 +117,104 @@ func start(t *testing.T, o networkOptions) *network {
 			{Name: identity.Name, Config: json.RawMessage(`{"limits":{"maxCreatesPerMinute":1000000,"maxUpdatesPerDay":1000000}}`)}, {Name: Name},
 		},
 	}
-	var keys []ed25519.PrivateKey
-	for i := range o.nodes {
-		seed := sha256.Sum256(fmt.Appendf(nil, "member %d", i))
-		keys = append(keys, ed25519.NewKeyFromSeed(seed[:]))
-		member := tangle.Member(keys[i].Public().(ed25519.PublicKey))
-		g.Members = append(g.Members, genesis.Member{Key: member, Name: fmt.Sprint("m", i), Roles: []string{genesis.RoleValidator}})
-	}
-	w := &network{t: t, id: g.ID(), genesis: g, clock: &testClock{}, tokens: map[string]string{}, http: &http.Client{
+	w := &network{t: t, options: o, genesis: g, clock: &testClock{}, tokens: map[string]string{}, http: &http.Client{
 		Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64},
 	}}
-	w.run(g, keys, o)
-	return w
-}
-
-func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOptions) {
-	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, len(keys))
+	for i := range o.nodes {
+		seed := sha256.Sum256(fmt.Appendf(nil, "member %d", i))
+		w.keys = append(w.keys, ed25519.NewKeyFromSeed(seed[:]))
+		member := tangle.Member(w.keys[i].Public().(ed25519.PublicKey))
+		g.Members = append(g.Members, genesis.Member{Key: member, Name: fmt.Sprint("m", i), Roles: []string{genesis.RoleValidator}})
+	}
+	w.id = g.ID()
 	w.stop = sync.OnceFunc(func() {
-		cancel()
-		for range w.nodes {
-			if err := <-done; err != nil {
-				w.t.Errorf("node: %v", err)
-			}
+		for _, end := range w.ends {
+			end.cancel()
 		}
-		for _, s := range w.stores {
-			if err := s.Close(); err != nil {
-				w.t.Errorf("store: %v", err)
-			}
+		for _, end := range w.ends {
+			end.await()
 		}
 		w.http.CloseIdleConnections()
 	})
-	w.t.TempDir() // before the line below: folders must outlive the stores in them
-	w.t.Cleanup(w.stop)
-	var peers []wire.Peer
-	for i, key := range keys {
-		api := config.Default().API
-		api.Listen, api.Read, api.Submit, api.Limits = "127.0.0.1:0", config.AccessOpen, config.AccessOpen, config.Limits{}
-		if o.listen != "" {
-			api.Listen, api.Insecure = o.listen, true
-		}
-		dir, log := w.t.TempDir(), &lockedBuffer{}
-		if o.prepare != nil {
-			o.prepare(w, i, dir)
-		}
-		s := w.storeIn(dir, o)
-		c := node.Config{
-			Genesis: g, Key: key, Store: s, Tuning: node.DefaultTuning(), Dir: dir, Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(o)},
-			API: node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers,
-			Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		}
-		if o.settings != nil {
-			c.Sections = map[string]json.RawMessage{Name: json.RawMessage(o.settings(i))}
-		}
-		n, err := node.Open(c)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.nodes, w.dirs, w.stores, w.logs = append(w.nodes, n), append(w.dirs, dir), append(w.stores, s), append(w.logs, log)
-		peers = append(peers, wire.Peer{Member: tangle.Member(key.Public().(ed25519.PublicKey)), Addrs: n.WireAddrs()})
-		go func() { done <- n.Run(ctx) }()
+	t.TempDir() // before the line below: folders must outlive the stores in them
+	t.Cleanup(func() { w.stop() })
+	for range o.nodes - o.absent {
+		w.open()
 	}
 	for _, n := range w.nodes {
 		w.awaitQuorum(n)
 	}
+	return w
+}
+
+// ending is how a node ends: it is told to, and has closed its store.
+type ending struct {
+	cancel context.CancelFunc
+	await  func()
+}
+
+// join starts the next member's node, one that has never run or that halt has stopped, and waits until it takes entries.
+func (w *network) join() {
+	w.t.Helper()
+	w.open()
+	w.awaitQuorum(w.nodes[len(w.nodes)-1])
+	w.settle()
+}
+
+// halt stops the node that was opened last. Its folder stays, and its store as far as it is on disk or was closed.
+func (w *network) halt() {
+	w.t.Helper()
+	i := len(w.nodes) - 1
+	w.ends[i].cancel()
+	w.ends[i].await()
+	w.nodes, w.ends = w.nodes[:i], w.ends[:i]
+	for name := range w.tokens {
+		if strings.HasPrefix(name, fmt.Sprint(i, "did:")) {
+			delete(w.tokens, name)
+		}
+	}
+}
+
+func (w *network) open() {
+	w.t.Helper()
+	i := len(w.nodes)
+	if i == len(w.dirs) {
+		w.dirs, w.stores, w.logs = append(w.dirs, w.t.TempDir()), append(w.stores, nil), append(w.logs, &lockedBuffer{})
+		if w.options.prepare != nil {
+			w.options.prepare(w, i, w.dirs[i])
+		}
+	}
+	w.stores[i] = w.storeOf(i)
+	api := config.Default().API
+	api.Listen, api.Read, api.Submit, api.Limits = "127.0.0.1:0", config.AccessOpen, config.AccessOpen, config.Limits{}
+	if w.options.listen != "" {
+		api.Listen, api.Insecure = w.options.listen, true
+	}
+	c := node.Config{
+		Genesis: w.genesis, Key: w.keys[i], Store: w.stores[i], Tuning: node.DefaultTuning(), Dir: w.dirs[i],
+		Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(w.options)},
+		API:    node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"},
+		Log: slog.New(slog.NewTextHandler(w.logs[i], &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for j, other := range w.nodes {
+		c.Peers = append(c.Peers, wire.Peer{Member: w.genesis.Members[j].Key, Addrs: other.WireAddrs()})
+	}
+	if w.options.settings != nil {
+		c.Sections = map[string]json.RawMessage{Name: json.RawMessage(w.options.settings(i))}
+	}
+	n, err := node.Open(c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	w.nodes = append(w.nodes, n)
+	w.ends = append(w.ends, ending{cancel, func() {
+		if err := errors.Join(<-done, w.stores[i].Close()); err != nil {
+			w.t.Errorf("node %d: %v", i, err)
+		}
+	}})
 }
 
 func (w *network) maker(o networkOptions) plugins.Maker {
@@ -189,12 +227,16 @@ func (w *network) maker(o networkOptions) plugins.Maker {
 	}}
 }
 
-func (w *network) storeIn(dir string, o networkOptions) store.Store {
+// storeOf opens what a node keeps: also what it kept when it was halted.
+func (w *network) storeOf(i int) store.Store {
 	w.t.Helper()
-	if !o.onDisk {
+	if !w.options.onDisk {
+		if m, ok := w.stores[i].(*store.Memory); ok {
+			return m.Crash()
+		}
 		return store.NewMemory()
 	}
-	s, err := store.OpenBadger(store.BadgerConfig{Dir: filepath.Join(dir, "store"), Log: slog.New(slog.DiscardHandler)})
+	s, err := store.OpenBadger(store.BadgerConfig{Dir: filepath.Join(w.dirs[i], "store"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -33,6 +33,20 @@ type follower struct {
 func (w *network) follow(i int, p *person, id channel.ID, lastID string) *follower {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
+	response := w.live(ctx, i, p, id, lastID)
+	if response.StatusCode != 200 {
+		body, _ := io.ReadAll(response.Body)
+		w.t.Fatalf("live: HTTP %d %s", response.StatusCode, body)
+	}
+	f := &follower{w.t, make(chan event, 10_000), cancel}
+	w.t.Cleanup(cancel)
+	go f.read(response.Body)
+	return f
+}
+
+// live asks for the feed of a channel, over a connection of its own.
+func (w *network) live(ctx context.Context, i int, p *person, id channel.ID, lastID string) *http.Response {
+	w.t.Helper()
 	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.nodes[i].APIAddr()+"/api/v1"+channelPath(id, "/live"), nil)
 	if err != nil {
 		w.t.Fatal(err)
@@ -43,18 +57,11 @@ func (w *network) follow(i int, p *person, id channel.ID, lastID string) *follow
 	if lastID != "" {
 		r.Header.Set("Last-Event-ID", lastID)
 	}
-	response, err := (&http.Client{Transport: &http.Transport{}}).Do(r)
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if response.StatusCode != 200 {
-		body, _ := io.ReadAll(response.Body)
-		w.t.Fatalf("live: HTTP %d %s", response.StatusCode, body)
-	}
-	f := &follower{w.t, make(chan event, 10_000), cancel}
-	w.t.Cleanup(cancel)
-	go f.read(response.Body)
-	return f
+	return response
 }
 
 func (f *follower) read(body io.ReadCloser) {
