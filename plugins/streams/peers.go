@@ -71,9 +71,43 @@ func (s *streams) askOne(ctx context.Context, of tangle.Member, q question) ([]b
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	inTime, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	return s.host.Ask(ctx, of, body)
+	answer, err := s.host.Ask(inTime, of, body)
+	if ctx.Err() == nil {
+		s.silent.note(of, inTime.Err() != nil)
+	}
+	return answer, err
+}
+
+// silence is which members did not answer in time when they were asked last. It is safe for concurrent use.
+type silence struct {
+	mu sync.Mutex // guards of
+	of map[tangle.Member]bool
+}
+
+func (s *silence) note(m tangle.Member, silent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = map[tangle.Member]bool{}
+	}
+	s.of[m] = silent
+}
+
+// last puts the silent behind all others: a payload has many chunks, and each would wait for them anew.
+func (s *silence) last(list []tangle.Member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortStableFunc(list, func(a, b tangle.Member) int {
+		switch {
+		case s.of[a] == s.of[b]:
+			return 0
+		case s.of[b]:
+			return -1
+		}
+		return 1
+	})
 }
 
 // askOthers asks all other members at once and calls take, one after the other, with each answer that comes in time.
@@ -105,7 +139,7 @@ func (s *streams) holders(ctx context.Context, id channel.ID, root tangle.Hash) 
 	return list
 }
 
-// inTurn are the other members, the likeliest holder first.
+// inTurn are the other members, the likeliest holder first, and last who did not answer lately.
 func (s *streams) inTurn(first tangle.Member) (list []tangle.Member) {
 	for _, m := range s.host.Members {
 		switch m.Key {
@@ -116,6 +150,7 @@ func (s *streams) inTurn(first tangle.Member) (list []tangle.Member) {
 			list = append(list, m.Key)
 		}
 	}
+	s.silent.last(list)
 	return list
 }
 

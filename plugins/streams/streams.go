@@ -46,6 +46,7 @@ type streams struct {
 	blobs      *blobStore
 	statements *statements
 	wanted     chan blobKey // payloads that this node fetches by itself
+	silent     silence
 	consumers  consumers
 	rendered   rendered
 	pace       pace
