@@ -140,18 +140,7 @@ func (w *network) servedEverywhere(id channel.ID, owner, reader, stranger *perso
 	}
 	equal(t, "held by", w.heldBy(1, reader, id), []string{"m0", "m2"})
 	w.as(2, stranger, "GET", blobPath(id, d), nil).refused(403, "not_participant")
-	var record eventView
-	w.as(2, reader, "GET", channelPath(id, "/records/1"), nil).into(200, &record)
-	op, err := channel.Decode(w.id, record.Operation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var opened bytes.Buffer
-	if _, err := channel.OpenBlob(epochKeyOf(id, 1), op, func(n int) ([]byte, error) {
-		return w.as(2, reader, "GET", blobPath(id, d)+"/chunks/"+strconv.Itoa(n), nil).body, nil
-	}, &opened); err != nil || !bytes.Equal(opened.Bytes(), payload) {
-		t.Errorf("opened %d bytes, %v", opened.Len(), err)
-	}
+	w.opensTo(2, reader, id, d, payload)
 }
 
 // heldBy are the names of the members that hold the payload of record 1.
