@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"weft/plugins/identity/did"
 	"weft/tangle"
@@ -415,7 +416,7 @@ func TestTakingRead(t *testing.T) {
 	}
 }
 
-// TestExpiry is the exact boundary by commit time.
+// TestExpiry is the exact boundary by commit time, whatever the clocks of those who write, and the same in a replay.
 func TestExpiry(t *testing.T) {
 	l := newLedger(t)
 	owner, bob, audit := l.weft("owner"), l.weft("bob"), l.weft("audit")
@@ -425,23 +426,29 @@ func TestExpiry(t *testing.T) {
 		{Participant: bob.did, Rights: Read | Order, ValidFrom: from, ValidUntil: until}, {Participant: audit.did, Rights: Audit, ValidUntil: until},
 	}, []Keys{{1, l.wraps(id, 1, audit)}}, nil))
 	l.want("wrap_target", owner, NewKeyload(l.header(owner, id), []Keys{{1, l.wraps(id, 1, bob)}}))
+	clocks := []time.Duration{-20 * time.Second, -time.Millisecond, 0, time.Millisecond, 20 * time.Second} // of the writer, behind and ahead
 	for _, c := range []struct {
 		at   tangle.Time
 		code string
 	}{{from - 1, "not_valid_now"}, {from, ""}, {until - 1, ""}, {until, "not_valid_now"}, {until + 1, "not_valid_now"}} {
 		l.now = c.at
-		if got := codeOf(t, l.apply(bob, l.sealed(bob, id, "x", RecordTerms{}))); got != c.code {
-			t.Errorf("at %s: %q, want %q", c.at, got, c.code)
+		for _, off := range clocks {
+			h := l.header(bob, id)
+			h.Created = h.Created.Add(off)
+			if got := codeOf(t, l.apply(bob, NewWrite(h, RecordTerms{Public: did.Object{"x": "y"}}))); got != c.code {
+				t.Errorf("at %s, by a clock that is %s off: %q, want %q", c.at, off, got, c.code)
+			}
 		}
 		if l.due(id) != (c.at >= until) {
 			t.Errorf("at %s: rekeyDue %v", c.at, l.due(id))
 		}
 	}
 	l.want("", owner, l.sealed(owner, id, "later", RecordTerms{}))
-	if got := l.served(id, bob); len(got) != 2 {
+	if got := l.served(id, bob); len(got) != 2*len(clocks) {
 		t.Errorf("is served %v", got)
 	}
-	l.want("right_missing", bob, NewErase(l.header(bob, id), 3, "x")) // not its own
+	l.want("right_missing", bob, NewErase(l.header(bob, id), l.head(id).Seq, "x")) // not its own
+	l.replay(t, id)
 }
 
 // TestKeyHonesty: each lie of an admin is noticed by the reader it was told to, and by nobody else.

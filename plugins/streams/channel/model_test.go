@@ -224,8 +224,6 @@ func TestModel(t *testing.T) {
 		people := []*person{l.weft("owner"), l.weft("a"), l.weft("b"), l.keyed("c")}
 		id := l.create(people[0])
 		r := newReference(people[0].did, l.now)
-		start := l.place
-		_ = start
 		for range rapid.IntRange(1, 60).Draw(rt, "length") {
 			l.now += tangle.Time(rapid.SampledFrom([]int{0, 1, 500, 2000}).Draw(rt, "wait"))
 			r.now = l.now
@@ -361,8 +359,8 @@ func (l *ledger) compare(rt *rapid.T, r *reference, people []*person, id ID) {
 	}
 }
 
-// replay applies the accepted operations anew: events, heads and state are the same.
-func (l *ledger) replay(rt *rapid.T, id ID) {
+// replay applies the accepted operations anew, as a node does that joins afterwards: events, heads and state are the same.
+func (l *ledger) replay(rt rapid.TB, id ID) {
 	state := memory{}
 	for n := range uint64(len(l.entries)) {
 		writes, err := Next(state, l.identity, mustDecode(l.t, l.entries[n]), l.places[n])

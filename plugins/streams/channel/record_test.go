@@ -202,6 +202,8 @@ func TestRetention(t *testing.T) {
 		t.Errorf("%d are cleared", cleared())
 	}
 	l.want("wrong_state", owner, NewErase(l.header(owner, id), 1, "x"))
+	l.want("", owner, NewErase(l.header(owner, id), l.head(id).Seq, "x"))
+	l.replay(t, id)
 }
 
 func TestCreatesAreBounded(t *testing.T) {
