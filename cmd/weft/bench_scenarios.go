@@ -40,6 +40,7 @@ type benchResult struct {
 	Delivery *millis     `json:"finalToDeliveryMillis,omitempty"`
 	Reach    *millis     `json:"submitToDeliveryMillis,omitempty"`
 	Rekey    *benchRekey `json:"rekey,omitempty"`
+	Lists    *millis     `json:"listMillis,omitempty"`
 
 	Memory []benchMemory `json:"memory,omitempty"` // of long runs, over time
 	Growth float64       `json:"memoryGrowth,omitempty"`
@@ -81,6 +82,9 @@ func (r benchResult) words() string {
 	}
 	if r.Delivery != nil {
 		s += fmt.Sprintf("then to followers p50 %.0f ms  p95 %.0f ms  ", r.Delivery.P50, r.Delivery.P95)
+	}
+	if r.Lists != nil {
+		s += fmt.Sprintf("lists p50 %.0f ms  p99 %.0f ms  ", r.Lists.P50, r.Lists.P99)
 	}
 	if r.Rekey != nil {
 		s += fmt.Sprintf("%.1f s for %d readers (%.1f s of it sealing)  ", r.Seconds, r.Rekey.Readers, r.Rekey.SealSeconds)

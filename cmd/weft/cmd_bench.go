@@ -86,6 +86,8 @@ Scenarios:
   channel-live   100 followers of a private channel: from final to each of them
   channel-rekey  a new key for all readers of a private channel that has
              as many as a channel may
+  channel-crowd  lists of participants and channels, and grants one at a
+             time, in a channel with as many participants as it may have
   lone       one entry at a time, 1 to 2 s apart, on an otherwise idle network
   half       requests at random times at --rate, or at half of what batched found
   idle       nothing: what a node takes while it waits
@@ -138,6 +140,7 @@ func benchScenarios() []benchScenario {
 		{"channel", false, (*bench).records},
 		{"channel-live", false, (*bench).live},
 		{"channel-rekey", false, (*bench).rekey},
+		{"channel-crowd", false, (*bench).crowd},
 		{"lone", false, (*bench).lone},
 		{"half", false, (*bench).half},
 		{"idle", true, (*bench).idle},

@@ -3,6 +3,7 @@ package streams
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -135,4 +136,87 @@ func (w *network) idle(p *person, id channel.ID) net.Conn {
 		w.t.Fatalf("live: %q %v", status, err)
 	}
 	return conn
+}
+
+// TestTenThousandParticipants: a channel with as many participants as it may have is listed whole, takes no more, and gives
+// rights to another one when one has gone.
+func TestTenThousandParticipants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10,000 participants")
+	}
+	w := start(t, networkOptions{})
+	owner := w.people("owner")[0]
+	id := w.create(owner)
+	nobody := func(i int) string {
+		return owner.did[:strings.LastIndex(owner.did, ":")+1] + did.Multihash(fmt.Append(nil, i))
+	}
+	var operations []json.RawMessage
+	post := func() {
+		t.Helper()
+		var answer struct{ Results []struct{ Code string } }
+		w.call(0, "POST", "/api/v1"+channelPath(id, "/operations?wait=final&timeout=30s"), map[string]any{"operations": operations}).into(200, &answer)
+		for _, r := range answer.Results {
+			if r.Code != "" {
+				t.Fatalf("a grant is refused: %s", r.Code)
+			}
+		}
+		operations = nil
+	}
+	grant := func(from, to int) []byte {
+		t.Helper()
+		var list []channel.Grant
+		for i := from; i < to; i++ {
+			list = append(list, channel.Grant{Participant: nobody(i), Rights: channel.Read})
+		}
+		return w.sign(owner, channel.NewAuthorize(w.header(owner, id), list, nil, nil))
+	}
+	const others = channel.MaxParticipants - 1
+	for i := 0; i < others; i += channel.MaxGrants {
+		if operations = append(operations, grant(i, min(i+channel.MaxGrants, others))); len(operations) == 7 {
+			post()
+		}
+	}
+	post()
+	w.postEntry(0, id, grant(others, others+1)).refused(422, "limit_reached")
+	if n := w.countParticipants(owner, id, "?limit=200"); n != channel.MaxParticipants {
+		t.Errorf("%d participants are listed, want %d", n, channel.MaxParticipants)
+	}
+	w.done(owner, id, channel.NewRevoke(w.header(owner, id), []string{nobody(77)}, "over", w.epoch(id, 2, true, owner)))
+	w.postEntry(0, id, grant(others, others+1)).want(200)
+	if n := w.countParticipants(owner, id, "?state=active&limit=200"); n != channel.MaxParticipants {
+		t.Errorf("%d active participants are listed, want %d", n, channel.MaxParticipants)
+	}
+	if n := w.countParticipants(owner, id, "?state=revoked"); n != 1 {
+		t.Errorf("%d revoked participants are listed, want 1", n)
+	}
+	var v subscriptionView
+	w.as(0, owner, "GET", channelPath(id, "/subscriptions/", nobody(others)), nil).into(200, &v)
+	if v.State != channel.Active || !v.KeyMissing {
+		t.Errorf("the newest is %+v", v)
+	}
+	var channels pageOf[channelView]
+	w.as(0, owner, "GET", "/channels?participant="+nobody(others), nil).into(200, &channels)
+	if len(channels.Items) != 1 || channels.Items[0].ID != id {
+		t.Errorf("channels of the newest: %+v", channels.Items)
+	}
+}
+
+// countParticipants follows a list of subscriptions to its end, and wants each of them once.
+func (w *network) countParticipants(p *person, id channel.ID, query string) int {
+	w.t.Helper()
+	seen, cursor := map[string]bool{}, ""
+	for {
+		var l pageOf[subscriptionView]
+		w.as(0, p, "GET", channelPath(id, "/subscriptions", query, cursor), nil).into(200, &l)
+		for _, one := range l.Items {
+			if seen[one.DID] {
+				w.t.Fatalf("%s is listed twice", one.DID)
+			}
+			seen[one.DID] = true
+		}
+		if l.Next == nil {
+			return len(seen)
+		}
+		cursor = "&cursor=" + *l.Next
+	}
 }
