@@ -48,6 +48,7 @@ func TestChannelsAtTheCommandLine(t *testing.T) {
 	x.records()
 	x.evidence()
 	x.hiddenAndPublic()
+	x.recovery()
 }
 
 func (x *channelTour) membership() {
@@ -201,4 +202,19 @@ func (x *channelTour) hiddenAndPublic() {
 	}
 	_, errOut = weft(t, 1, "", x.n.Nodes[1].API, "channel", "read", "incidents")
 	wantText(t, errOut, "no public channel", "--keys")
+}
+
+// recovery: after two changes of all its keys, a key file and any node give a reader back what it read and wrote.
+func (x *channelTour) recovery() {
+	t := x.t
+	x.as(0, 0, "owner", "", "create", "diary", "--grant", x.did("soc")+"=read,write")
+	x.as(0, 0, "soc", "under the first keys", "write", "diary")
+	for _, keys := range [][4]string{{"key-3", "key-4", "key-1", "key-2"}, {"key-5", "key-6", "key-3", "key-4"}} {
+		weft(t, 0, "", x.n.Nodes[1].API, "did", "update", "--keys", x.path("soc"), "--yes",
+			"--new-key", keys[0], "--new-key", keys[1]+"=X25519", "--revoke-key", keys[2], "--revoke-key", keys[3])
+		x.as(0, 0, "owner", "", "rekey", "diary")
+		x.as(2, 0, "soc", "after "+keys[2], "write", "diary")
+	}
+	out, _ := x.as(3, 0, "soc", "", "restore", x.path("again"))
+	wantText(t, out, "diary: 3 records, 3 opened", "unseen: ")
 }
