@@ -16,30 +16,71 @@ import (
 
 // TestFiftyWriters writes 1,000 records at once through four nodes: gapless, one order, one running hash, none refused.
 func TestFiftyWriters(t *testing.T) {
-	const writers, each = 50, 20
+	x := newWriters(t, 50, 20)
+	x.write(x.all, 4)
+	x.same()
+}
+
+// TestWritersAndARestart does so in three waves. One node is down during the second, and comes back with the third.
+func TestWritersAndARestart(t *testing.T) {
+	x := newWriters(t, 50, 20)
+	x.write(x.all[:17], 4)
+	x.halt()
+	x.write(x.all[17:34], 3)
+	x.open()
+	x.write(x.all[34:], 3)
+	x.same()
+}
+
+// writers are people who may write into a channel.
+type writers struct {
+	*network
+	id   channel.ID
+	all  []*person
+	each int // records
+}
+
+func newWriters(t *testing.T, count, each int) *writers {
+	t.Helper()
 	w := start(t, networkOptions{nodes: 4})
 	names := []string{"owner"}
-	for i := range writers {
+	for i := range count {
 		names = append(names, fmt.Sprint("writer ", i))
 	}
 	people := w.people(names...)
-	owner := people[0]
-	id := w.create(owner, func(_ channel.ID, terms *channel.CreateTerms) {
+	id := w.create(people[0], func(_ channel.ID, terms *channel.CreateTerms) {
 		for _, p := range people[1:] {
 			terms.Grants = append(terms.Grants, channel.Grant{Participant: p.did, Rights: channel.Order})
 		}
 	})
+	return &writers{w, id, people[1:], each}
+}
+
+// write has some of them write all their records at once, over so many nodes.
+func (x *writers) write(some []*person, nodes int) {
+	x.t.Helper()
 	var group sync.WaitGroup
-	for i, p := range people[1:] {
+	for i, p := range some {
 		var list []json.RawMessage
-		for n := range each {
-			list = append(list, w.sign(p, w.sealed(p, id, fmt.Sprint("record ", n), channel.RecordTerms{RecordType: "note"})))
+		for n := range x.each {
+			list = append(list, x.sign(p, x.sealed(p, x.id, fmt.Sprint("record ", n), channel.RecordTerms{RecordType: "note"})))
 		}
-		group.Go(func() { w.writeAll(i%4, id, list) })
+		group.Go(func() { x.writeAll(i%nodes, x.id, list) })
 	}
 	group.Wait()
-	w.final([]channel.ID{id}, writers*each)
-	w.sameHeads(id, writers*each)
+}
+
+// same wants all records on all nodes, in one order, and one state.
+func (x *writers) same() {
+	x.t.Helper()
+	records := uint64(len(x.all) * x.each)
+	x.final([]channel.ID{x.id}, records)
+	x.sameHeads(x.id, records)
+	for i := range x.nodes {
+		if x.stateOf(i, Name) != x.stateOf(0, Name) {
+			x.t.Errorf("node %d has another state", i)
+		}
+	}
 }
 
 // writeAll posts some records one by one and the rest in batches, and wants all of them accepted.

@@ -433,6 +433,33 @@ func TestForgedBundles(t *testing.T) {
 	}
 }
 
+// TestEveryEvent drops, doubles and swaps each event of a bundle, plainly, and with numbers and heads made to fit. Only without
+// its last event a bundle is a whole one, of a shorter time.
+func TestEveryEvent(t *testing.T) {
+	l := newOrderedLedger(t)
+	id := l.life()
+	events, dids := l.exported(id), l.exportedDIDs()
+	last := len(events) - 1
+	for i := range events {
+		for name, change := range map[string]func(e []Exported) []Exported{
+			"drop":      func(e []Exported) []Exported { return slices.Delete(e, i, i+1) },
+			"duplicate": func(e []Exported) []Exported { return slices.Insert(e, i, e[i]) },
+			"swap":      func(e []Exported) []Exported { e[i], e[(i+1)%len(e)] = e[(i+1)%len(e)], e[i]; return e },
+			"repeat":    func(e []Exported) []Exported { return append(e, e[i]) },
+		} {
+			for fit, mend := range map[string]func(e []Exported) []Exported{
+				"": func(e []Exported) []Exported { return e }, " and renumber": renumber,
+				" and count anew": func(e []Exported) []Exported { return rehash(renumber(e)) },
+			} {
+				r := l.verify(l.bundle(id, mend(change(slices.Clone(events))), dids))
+				if whole := name == "drop" && i == last; r.Verified != whole {
+					t.Errorf("%s event %d%s: verified %v", name, i, fit, r.Verified)
+				}
+			}
+		}
+	}
+}
+
 func renumber(list []Exported) []Exported {
 	for i := range list {
 		list[i].Event.Number = uint64(i)

@@ -172,7 +172,7 @@ func TestEpochRace(t *testing.T) {
 		l := newLedger(t)
 		owner := l.weft("owner")
 		id := l.create(owner, func(t *CreateTerms) { t.Settings.GraceSeconds = &grace })
-		writers := make([]*person, 10)
+		writers := make([]*person, 50)
 		grants := []Grant{}
 		for i := range writers {
 			writers[i] = l.number(i)
@@ -180,13 +180,13 @@ func TestEpochRace(t *testing.T) {
 		}
 		l.want("", owner, NewAuthorize(l.header(owner, id), grants, []Keys{{1, l.wraps(id, 1, writers...)}}, nil))
 		accepted, closed, number := 0, 0, uint32(1)
-		for round := range 20 {
+		for round := range 8 {
 			var flying []did.Object
 			for _, w := range writers {
 				flying = append(flying, l.sealed(w, id, fmt.Sprint(round), RecordTerms{}))
 			}
 			for i, body := range flying {
-				if i == round%10 {
+				if i == round*17%50 {
 					number++
 					l.want("", owner, NewRekey(l.header(owner, id), "race", l.epoch(id, number, true, append(writers, owner)...)))
 				}
@@ -499,6 +499,39 @@ func TestKeyHonesty(t *testing.T) {
 				t.Errorf("%s: another key of epoch %d", name, n)
 			}
 		}
+	}
+}
+
+// TestDishonestAdmin tells one reader another key than all others: that one notices and reads what it can, the others read on,
+// and a keyload mends it.
+func TestDishonestAdmin(t *testing.T) {
+	l := newLedger(t)
+	owner, bob, carol := l.weft("owner"), l.weft("bob"), l.weft("carol")
+	id := l.create(owner, history(FromJoin))
+	l.want("", owner, NewAuthorize(l.header(owner, id), []Grant{{Participant: bob.did, Rights: Read}, {Participant: carol.did, Rights: Read}},
+		[]Keys{{1, l.wraps(id, 1, bob, carol)}}, nil))
+	l.want("", owner, l.sealed(owner, id, "before", RecordTerms{}))
+	epoch := l.epoch(id, 2, false, owner, carol)
+	other := epochKeyOf(id, 77)
+	lie, err := other.Wrap(id, 2, bob.to, bob.agreement.PublicKey().Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch.Wraps = append(epoch.Wraps, lie)
+	l.want("", owner, NewRekey(l.header(owner, id), "", epoch))
+	l.want("", owner, l.sealed(owner, id, "after", RecordTerms{}))
+	if o := l.reader(id, bob); len(o.Faults) != 1 || codeOf(t, o.Faults[0]) != "bad_wrap" {
+		t.Errorf("the one who was lied to finds %v", o.Faults)
+	}
+	if got := l.decrypts(id, bob); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("the one who was lied to opens %v", got)
+	}
+	if o, got := l.reader(id, carol), l.decrypts(id, carol); len(o.Faults) > 0 || !slices.Equal(got, []uint64{1, 2}) {
+		t.Errorf("another reader finds %v and opens %v", o.Faults, got)
+	}
+	l.want("", owner, NewKeyload(l.header(owner, id), []Keys{{2, l.wraps(id, 2, bob)}}))
+	if got := l.decrypts(id, bob); !slices.Equal(got, []uint64{1, 2}) {
+		t.Errorf("with the right key it opens %v", got)
 	}
 }
 

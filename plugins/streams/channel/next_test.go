@@ -211,6 +211,26 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
+// TestClonedDevice: two devices with one key count their nonces. The first count that the second one repeats is refused,
+// whatever it says, and so is every one up to where the first one is.
+func TestClonedDevice(t *testing.T) {
+	l := newLedger(t)
+	owner, device := l.weft("owner"), l.keyed("device")
+	id := l.create(owner)
+	l.want("", owner, NewAuthorize(l.header(owner, id), []Grant{{Participant: device.did, Rights: Read | Order, Agreement: device.multikey()}}, []Keys{{1, l.wraps(id, 1, device)}}, nil))
+	l.want("", device, l.sealed(device, id, "4 degrees", RecordTerms{}))
+	clone := *device
+	for range 3 {
+		l.want("", device, l.sealed(device, id, "5 degrees", RecordTerms{}))
+	}
+	for range 3 {
+		l.want("replayed", &clone, l.sealed(&clone, id, "20 degrees", RecordTerms{}))
+	}
+	l.want("", &clone, l.sealed(&clone, id, "20 degrees", RecordTerms{}))
+	l.want("replayed", device, l.sealed(device, id, "5 degrees", RecordTerms{}))
+	l.want("", owner, l.sealed(owner, id, "the nonces of others are their own", RecordTerms{}))
+}
+
 func mustDecode(t testing.TB, entry []byte) *Operation {
 	t.Helper()
 	var o struct{ Network tangle.ID }
