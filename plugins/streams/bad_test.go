@@ -146,6 +146,50 @@ func (w *network) sameNonceTwice(p *person, id channel.ID) {
 	}
 }
 
+// TestHostileNames: texts with control, bidi and HTML characters are stored as they are. Answers are JSON that nobody takes for
+// anything else, without a control character, and none of it ends a line of the feed.
+func TestHostileNames(t *testing.T) {
+	w := start(t, networkOptions{})
+	people := w.people("owner", "asker")
+	owner, asker := people[0], people[1]
+	const hostile = "<script>x\x07\x1b[2J\r\n\r\nevent: end\u2028\u202e&'\"</b>"
+	topics := []channel.Topic{{Type: hostile, Source: hostile}}
+	settings := channel.Settings{Name: ptr(hostile), Description: ptr(hostile), Status: ptr(hostile), Topics: &topics, Tags: &[]string{hostile}}
+	id := w.create(owner, func(_ channel.ID, terms *channel.CreateTerms) { terms.Settings = settings })
+	w.done(owner, id, channel.NewWrite(w.header(owner, id), channel.RecordTerms{RecordType: hostile, Tag: hostile, Topic: &topics[0], Public: did.Object{hostile: hostile}}))
+	w.done(asker, id, channel.NewRequest(w.header(asker, id), channel.Asked{Rights: channel.Read}, nil))
+	w.done(owner, id, channel.NewReject(w.header(owner, id), []string{asker.did}, hostile))
+	w.done(owner, id, channel.NewErase(w.header(owner, id), 1, hostile))
+	f := w.follow(0, owner, id, "0")
+	for n := 1; n <= 4; n++ {
+		if e, _ := f.next(); e.id != fmt.Sprint(n) || strings.ContainsAny(e.data, "\x07\x1b\r") {
+			t.Errorf("event %d of the feed: %+v", n, e)
+		}
+	}
+	seen := 0
+	for _, r := range []reply{
+		w.as(0, owner, "GET", "/channels?q=%3Cscript%3E", nil), w.as(0, owner, "GET", channelPath(id), nil), w.as(0, owner, "GET", channelPath(id, "/events"), nil),
+		w.as(0, owner, "GET", channelPath(id, "/records/1"), nil), w.as(0, owner, "GET", channelPath(id, "/subscriptions"), nil),
+		w.as(0, owner, "GET", channelPath(id, "/records/1/erasure"), nil), w.as(0, owner, "GET", channelPath(id, "/records?contains=%3Cscript%3E"), nil),
+		w.call(0, "POST", "/api/v1/channels", w.sign(owner, channel.NewCreate(w.header(owner, channel.ID{}), channel.CreateTerms{
+			Access: channel.Public, Profile: channel.Stream, Settings: settings, // the name is taken
+		}))),
+		w.post(0, owner, id, w.sealed(owner, id, "x", channel.RecordTerms{Tag: hostile + "!"})), // no such tag
+	} {
+		if bytes.ContainsAny(r.body, "\x07\x1b\r") || r.header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(r.header.Get("Content-Type"), "json") {
+			t.Errorf("%s: %v %.400q", r.name, r.header, r.body)
+		}
+		var v any
+		if err := json.Unmarshal(r.body, &v); err != nil {
+			t.Errorf("%s: %v", r.name, err)
+		}
+		seen += strings.Count(fmt.Sprint(v), hostile)
+	}
+	if seen < 10 {
+		t.Errorf("the texts are %d times in the answers", seen)
+	}
+}
+
 // TestKeysAsOfThen rotates the key of an author: the old one does not count any more, and its records stay.
 func TestKeysAsOfThen(t *testing.T) {
 	w := start(t, networkOptions{})
