@@ -101,6 +101,7 @@ type networkOptions struct {
 	listen   string                                 // of the API; empty: loopback
 	onDisk   bool                                   // stores are files, so that they can be searched
 	pace     pace                                   // of streams; zero: as it is
+	careless bool                                   // the last node puts into its messages whatever it is given
 }
 
 // start runs a network until the test ends.
@@ -192,7 +193,7 @@ func (w *network) open() {
 	}
 	c := node.Config{
 		Genesis: w.genesis, Key: w.keys[i], Store: w.stores[i], Tuning: node.DefaultTuning(), Dir: w.dirs[i],
-		Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(w.options)},
+		Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(i)},
 		API:    node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"},
 		Log: slog.New(slog.NewTextHandler(w.logs[i], &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -217,11 +218,14 @@ func (w *network) open() {
 	}})
 }
 
-func (w *network) maker(o networkOptions) plugins.Maker {
+func (w *network) maker(i int) plugins.Maker {
 	return plugins.Maker{Name: Name, Open: func(h plugins.Host) (plugins.Plugin, error) {
-		p, err := openPaced(h, w.clock.now, o.pace)
-		if o.opened != nil {
-			o.opened(h, p)
+		p, err := openPaced(h, w.clock.now, w.options.pace)
+		if w.options.opened != nil {
+			w.options.opened(h, p)
+		}
+		if w.options.careless && i == w.options.nodes-1 {
+			p.Admit = nil
 		}
 		return p, err
 	}}

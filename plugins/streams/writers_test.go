@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/streams/channel"
 	"weft/tangle"
@@ -225,6 +226,68 @@ func TestRevokeWithNewEpoch(t *testing.T) {
 	equal(t, "opened by the late joiner", got, []string{"before", "after"})
 	if content := w.openAll(0, id, map[uint32]channel.Key{1: epochKeyOf(id, 1)}, owner); len(content) != 1 {
 		t.Errorf("the old key opens %v", content)
+	}
+}
+
+// TestCarelessMember: a member that seals into its own messages what every other would refuse gives it no effect. It is
+// ordered, and every node finds the same code.
+func TestCarelessMember(t *testing.T) {
+	w := start(t, networkOptions{nodes: 4, careless: true})
+	people := w.people("owner", "removed", "reader", "stranger")
+	owner, removed, reader, stranger := people[0], people[1], people[2], people[3]
+	id := w.create(owner, func(_ channel.ID, terms *channel.CreateTerms) { terms.Settings.GraceSeconds = ptr(0) })
+	w.grant(owner, id, channel.Read|channel.Order, removed)
+	w.grant(owner, id, channel.Read, reader)
+	once := w.sign(owner, w.sealed(owner, id, "once", channel.RecordTerms{}))
+	w.postEntry(0, id, once).want(200)
+	flying, own := w.sealed(owner, id, "in flight", channel.RecordTerms{}), w.sealed(removed, id, "mine", channel.RecordTerms{})
+	w.done(owner, id, channel.NewRevoke(w.header(owner, id), []string{removed.did}, "over", w.epoch(id, 2, true, owner, reader)))
+	before := w.head(id)
+	for _, c := range []struct {
+		code  string
+		entry []byte
+	}{
+		{"not_participant", w.sign(removed, own)},
+		{"not_participant", w.sign(removed, channel.NewAuthorize(w.header(removed, id), []channel.Grant{{Participant: removed.did, Rights: channel.Read}}, nil, nil))},
+		{"not_participant", w.sign(stranger, w.sealed(stranger, id, "x", channel.RecordTerms{}))},
+		{"right_missing", w.sign(reader, w.sealed(reader, id, "x", channel.RecordTerms{}))},
+		{"right_missing", w.sign(reader, channel.NewRekey(w.header(reader, id), "mine", w.epoch(id, 3, true, reader)))},
+		{"epoch_closed", w.sign(owner, flying)},
+		{"not_entitled", w.sign(stranger, w.sealed(owner, id, "by another key", channel.RecordTerms{}))},
+		{"replayed", once},
+	} {
+		_, hashes, err := w.nodes[3].Publish(t.Context(), []plugins.Submission{{Kind: channel.Kind, Data: c.entry}})
+		if err != nil {
+			t.Fatalf("%s: %v", c.code, err)
+		}
+		for i := range w.nodes {
+			if got := w.outcome(i, hashes[0]); got != c.code {
+				t.Errorf("node %d: %q, want %q", i, got, c.code)
+			}
+		}
+	}
+	for i := range w.nodes {
+		if _, h, err := channel.ReadChannel(w.view(i), id); err != nil || h != before || w.stateOf(i, Name) != w.stateOf(0, Name) {
+			t.Errorf("node %d: the channel moved from %+v to %+v", i, before, h)
+		}
+	}
+}
+
+// outcome waits until an entry is ordered at node i, and returns its code.
+func (w *network) outcome(i int, h tangle.Hash) string {
+	w.t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		changed := w.nodes[i].Changed()
+		e, err := w.nodes[i].Ledger.Entry(h)
+		if err == nil && len(e.Settled.Codes) > e.Index {
+			return e.Settled.Codes[e.Index]
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			w.t.Fatalf("node %d: the entry was never ordered: %v", i, err)
+		}
 	}
 }
 
