@@ -24,7 +24,7 @@ func TestThousandStreams(t *testing.T) {
 		t.Skip("1,000 streams")
 	}
 	const callers, records = MaxStreams / MaxStreamsPerCaller, 600
-	w := start(t, networkOptions{pace: pace{beat: streamBeat, block: 2 * time.Second}})
+	w := start(t, networkOptions{pace: pace{beat: streamBeat, block: 4 * time.Second}})
 	names := []string{"owner"}
 	for i := range callers {
 		names = append(names, fmt.Sprint("caller ", i))
