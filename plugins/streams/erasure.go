@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"weft/plugins"
@@ -51,7 +52,10 @@ func (t statement) verify(network tangle.ID) bool {
 //
 //	c                    -> position(8): up to where the ledger's erasures are done
 //	e id seq(8) member   -> statement, JSON
-type statements struct{ local plugins.Local }
+type statements struct {
+	local plugins.Local
+	once  sync.Mutex // held while a record is erased: what this member says of it, it says once
+}
 
 func statementKey(id channel.ID, seq uint64, member tangle.Member) []byte {
 	b := binary.BigEndian.AppendUint64(append([]byte{'e'}, id[:]...), seq)
@@ -131,6 +135,8 @@ func (s *streams) eraseRecord(id channel.ID, seq uint64) error {
 		s.damaged(err)
 		return err
 	}
+	s.statements.once.Lock()
+	defer s.statements.once.Unlock()
 	if _, done := s.statements.find(id, seq, s.host.Self); done {
 		_, err := s.blobs.remove(blobKey{id, e.Blob.Root}) // it may have come after
 		return err
