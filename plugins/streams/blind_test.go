@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/metrics"
 	"weft/plugins/streams/channel"
 )
 
@@ -112,7 +113,7 @@ func (w *network) operatorSeesNothing(id, hidden channel.ID, d detached, marker 
 		"/api/v1/channels?limit=200", "/api/v1" + channelPath(id), "/api/v1" + channelPath(id, "/events"), "/api/v1" + channelPath(id, "/records"),
 		"/api/v1" + channelPath(id, "/keys"), "/api/v1" + channelPath(id, "/subscriptions"), "/api/v1" + channelPath(id, "/export"),
 		"/api/v1" + channelPath(hidden), "/api/v1" + blobPath(id, d), "/api/v1/messages?limit=200", "/api/v1/node", "/api/v1/explorer/overview",
-		"/openapi.json",
+		"/openapi.json", metrics.Path,
 	} {
 		r := w.call(0, "GET", route, nil, operator...)
 		w.mustNotHave(route, r.body, marker)
@@ -122,6 +123,7 @@ func (w *network) operatorSeesNothing(id, hidden channel.ID, d detached, marker 
 	}
 	w.call(0, "GET", "/api/v1"+channelPath(hidden), nil, operator...).refused(404, "unknown_channel")
 	w.call(0, "GET", "/api/v1/channels", nil, operator...).want(200)
+	w.call(0, "GET", metrics.Path, nil, operator...).want(200)
 	var l pageOf[struct{ EntryHash string }]
 	var messages pageOf[struct{ Entries []struct{ EntryHash string } }]
 	w.call(0, "GET", "/api/v1/messages?limit=200", nil, operator...).into(200, &messages)

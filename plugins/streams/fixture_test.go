@@ -29,6 +29,7 @@ import (
 	"weft/plugins/identity"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/vc"
+	"weft/plugins/metrics"
 	"weft/plugins/streams/channel"
 	"weft/tangle"
 )
@@ -193,7 +194,7 @@ func (w *network) open() {
 	}
 	c := node.Config{
 		Genesis: w.genesis, Key: w.keys[i], Store: w.stores[i], Tuning: node.DefaultTuning(), Dir: w.dirs[i],
-		Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(i)},
+		Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(i), metrics.Maker()},
 		API:    node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"},
 		Log: slog.New(slog.NewTextHandler(w.logs[i], &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
