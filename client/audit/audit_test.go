@@ -624,6 +624,56 @@ func TestRecoveryWithRetiredKeys(t *testing.T) {
 	}
 }
 
+// TestWrongKeysBesideTheRightOne: an admin sends a reader another key than the epoch's, before and after the right one. The
+// reader says so while it has nothing better, and is not kept from what it can open.
+func TestWrongKeysBesideTheRightOne(t *testing.T) {
+	l := newLedger(t)
+	owner, reader := l.person(), l.person()
+	c := create(t, owner, channel.FromJoin)
+	send := func(number uint32, key channel.Key) channel.Wrap {
+		a := reader.Identity.Agreements[0]
+		return must(key.Wrap(c.ID, number, a.To, a.Private.PublicKey().Bytes()))
+	}
+	submit := func(make func(channel.Header) did.Object) {
+		t.Helper()
+		if _, err := c.Submit(t.Context(), must(c.Build(make))); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func(number uint32, key channel.Key) {
+		t.Helper()
+		submit(func(h channel.Header) did.Object {
+			return channel.NewKeyload(h, []channel.Keys{{Number: number, Wraps: []channel.Wrap{send(number, key)}}})
+		})
+	}
+	authorize(t, c, channel.Grant{Participant: reader.Identity.DID, Rights: channel.Read})
+	write(t, c, "one")
+	joined := c.Info.Epoch
+	load(joined, channel.Key{66})
+	if o := open(t, reader, c.ID); len(o.Faults) > 0 || !slices.Equal(texts(t, o), []string{"one"}) {
+		t.Errorf("with a wrong key behind the right one: %v %q", o.Faults, texts(t, o))
+	}
+	submit(func(h channel.Header) did.Object {
+		key := channel.Key{2}
+		e := must(key.NewEpoch(c.ID, joined+1, nil))
+		a := owner.Identity.Agreements[0]
+		e.Wraps = []channel.Wrap{send(joined+1, channel.Key{66}), must(key.Wrap(c.ID, joined+1, a.To, a.Private.PublicKey().Bytes()))}
+		return channel.NewRekey(h, "", e)
+	})
+	write(t, c, "two")
+	o := open(t, reader, c.ID)
+	if len(o.Faults) != 1 || !strings.Contains(o.Faults[0].Error(), "bad_wrap") || !slices.Equal(texts(t, o), []string{"one", "no_key"}) {
+		t.Errorf("with a wrong key alone: %v %q", o.Faults, texts(t, o))
+	}
+	load(joined+1, channel.Key{2})
+	if err := o.Refresh(t.Context()); err != nil || len(o.Faults) > 0 || !slices.Equal(texts(t, o), []string{"one", "two"}) {
+		t.Errorf("with the right key behind the wrong one: %v %v %q", err, o.Faults, texts(t, o))
+	}
+}
+
 func TestSendAllCutsBySize(t *testing.T) {
 	entry := bytes.Repeat([]byte("x"), 10<<10)
 	sizes := []int{}

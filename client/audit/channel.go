@@ -58,7 +58,7 @@ func (c *Channel) Refresh(ctx context.Context) error {
 		return err
 	}
 	if len(c.Info.ProfileWraps) > 0 {
-		c.unwrap(client.ChannelEpoch{Wraps: c.Info.ProfileWraps})
+		c.unwrap(client.ChannelEpoch{Wraps: c.Info.ProfileWraps}, channel.OpenedEpoch{})
 	}
 	opened := channel.Walk(c.ID, c.Epochs, c.unwrapped)
 	c.Keys, c.Faults = opened.Keys, append(c.Faults, opened.Faults...)
@@ -96,7 +96,7 @@ func (c *Channel) takeEpoch(e client.ChannelEpoch) error {
 	if err != nil {
 		return err
 	}
-	c.unwrap(e)
+	c.unwrap(e, opened)
 	if e.Number == 0 {
 		return nil
 	}
@@ -123,25 +123,33 @@ func readEpoch(e client.ChannelEpoch) (o channel.OpenedEpoch, err error) {
 	return o, err
 }
 
-// unwrap opens the wraps of one epoch with any key that fits; that a retired key fits too is the point.
-func (c *Channel) unwrap(e client.ChannelEpoch) {
+// unwrap opens the wraps of one epoch with any key that fits; that a retired key fits too is the point. A wrap of another key
+// than the epoch's does not hide the right one: any admin can send one. Epoch 0 commits to nothing.
+func (c *Channel) unwrap(e client.ChannelEpoch, opened channel.OpenedEpoch) {
 	if _, ok := c.unwrapped[e.Number]; ok {
 		return
 	}
+	fault := fmt.Errorf("bad_wrap: no key in the key file opens epoch %d", e.Number)
 	for _, w := range slices.Backward(e.Wraps) {
 		ciphertext, err := base64.RawURLEncoding.DecodeString(w.Ciphertext)
 		if err != nil {
 			continue
 		}
 		for _, a := range c.Identity.Agreements {
-			if key, err := channel.Unwrap(c.ID, e.Number, channel.Wrap{To: w.To, Ciphertext: ciphertext}, a.Private); err == nil {
+			key, err := channel.Unwrap(c.ID, e.Number, channel.Wrap{To: w.To, Ciphertext: ciphertext}, a.Private)
+			if err == nil && e.Number > 0 {
+				if err = key.Check(c.ID, opened); err != nil {
+					fault = err
+				}
+			}
+			if err == nil {
 				c.unwrapped[e.Number] = key
 				return
 			}
 		}
 	}
 	if len(e.Wraps) > 0 {
-		c.Faults = append(c.Faults, fmt.Errorf("bad_wrap: no key in the key file opens epoch %d", e.Number))
+		c.Faults = append(c.Faults, fault)
 	}
 }
 
