@@ -73,6 +73,14 @@ func (x *executor) applied() {
 	}
 }
 
+// fault is what the store has failed with while plugins read. Whose state it was does not matter: others peek.
+func (x *executor) fault() (err error) {
+	for _, p := range x.plugins {
+		err = errors.Join(err, p.state.err, p.index.err)
+	}
+	return err
+}
+
 // execute applies decided commits, one by one, until none is left or the batch is full.
 func (s *step) execute() error {
 	for {
@@ -168,7 +176,7 @@ func (s *step) apply(c *consensus.Commit, v *tangle.Vertex, p tangle.Position, i
 	more := owner.state.take(c.Index) + owner.index.take(c.Index)
 	s.exec.written += more
 	s.written += more
-	return code, errors.Join(owner.state.err, owner.index.err)
+	return code, s.exec.fault()
 }
 
 // checked is the result of the plugin's Check: the pool's, or made now for own and reloaded messages.

@@ -2,12 +2,16 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 
+	"weft/config/genesis"
+	"weft/consensus"
 	"weft/internal/store"
 	"weft/plugins"
+	"weft/tangle"
 )
 
 // TestPluginStateReadsWhatWasWritten holds the key space of a plugin, with all that it remembers, to a plain map: over
@@ -91,5 +95,44 @@ func TestPluginStateWritesAKeyOnce(t *testing.T) {
 	p.write(&b)
 	if b.Len() != 1 {
 		t.Errorf("%d changes, want 1", b.Len())
+	}
+}
+
+// failingStore fails to read keys with a prefix.
+type failingStore struct {
+	store.Store
+	prefix []byte
+}
+
+func (s failingStore) Get(key []byte) ([]byte, error) {
+	if bytes.HasPrefix(key, s.prefix) {
+		return nil, errors.New("the disk fails")
+	}
+	return s.Store.Get(key)
+}
+
+// TestStoreFailsUnderAPeek: a plugin that reads another one's state must not take a disk that fails for a key that is not
+// there: the entry would have another outcome than on all other nodes.
+func TestStoreFailsUnderAPeek(t *testing.T) {
+	c := &Core{checks: map[tangle.ID][]Checked{}, config: CoreConfig{
+		Store: failingStore{store.NewMemory(), spaceOf(store.PrefixState, "other")},
+		Plugins: []CorePlugin{{Name: "other"}, {Name: "asks", Plugin: plugins.Plugin{
+			Kinds: []tangle.Kind{1024},
+			Apply: func(s plugins.State, _ plugins.Ordered) error {
+				if s.Peek("other").Get([]byte("key")) == nil {
+					return plugins.Reject("unknown_key", "")
+				}
+				return nil
+			},
+		}}},
+		Genesis: &genesis.Genesis{},
+	}}
+	if err := c.openPlugins(); err != nil {
+		t.Fatal(err)
+	}
+	s := &step{Core: c}
+	v := &tangle.Vertex{Message: &tangle.Message{Entries: []tangle.Entry{{Kind: 1024}}}}
+	if code, err := s.apply(&consensus.Commit{Index: 1}, v, 0, 0); err == nil {
+		t.Errorf("outcome %q of an entry whose judgement could not read", code)
 	}
 }
