@@ -285,19 +285,22 @@ func next(id channel.ID) channel.ID {
 	return id
 }
 
+// shortBefore is a cursor before a channel that the caller need not know of: it has the first bytes of the id alone.
+func shortBefore(id channel.ID) string {
+	clear(id[4:])
+	return id.String()
+}
+
 func (s *streams) collectChannels(p *page[channelView], f channelFilter, from channel.ID, did string) (err error) {
 	scanned := 0
 	visit := func(c channel.Channel) bool {
 		if scanned++; scanned > maxScanned {
-			p.more = true
+			p.more, p.last = true, max(p.last, shortBefore(c.ID))
 			return false
 		}
 		going := true
 		if f.takes(&c) {
 			going, err = s.collectChannel(p, f, c, did)
-		}
-		if going && err == nil {
-			p.last = c.ID.String()
 		}
 		return going && err == nil
 	}

@@ -340,3 +340,53 @@ func (w *network) opensProfile(s summary, p *person) {
 		w.t.Errorf("profile %v %v", profile, err)
 	}
 }
+
+// TestCursorsNameWhatIsShown turns the pages of the list one by one: a cursor names no channel that the caller may not know of.
+func TestCursorsNameWhatIsShown(t *testing.T) {
+	w := start(t, networkOptions{})
+	people := w.people("owner", "reader", "visible", "stranger")
+	owner, stranger := people[0], people[3]
+	var shown, kept []channel.ID
+	for range 6 {
+		shown = append(shown, w.create(owner, public))
+	}
+	slices.SortFunc(shown, func(a, b channel.ID) int { return bytes.Compare(a[:], b[:]) })
+	first, last := shown[0], shown[len(shown)-1]
+	between := func(id channel.ID) bool {
+		return bytes.Compare(first[:], id[:]) < 0 && bytes.Compare(id[:], last[:]) < 0
+	}
+	for !slices.ContainsFunc(kept, between) { // ids are random
+		if len(kept) == channel.MaxCreatesPerMinute-len(shown) {
+			t.Skip("no hidden channel has come to stand between public ones")
+		}
+		kept = append(kept, w.hiddenChannel(owner, people[1], people[2]))
+	}
+	for _, id := range kept { // where a page has looked at too many
+		if short := shortBefore(id); short[:8] != id.String()[:8] || short >= id.String() || strings.Trim(short[8:], "0") != "" {
+			t.Errorf("the cursor before %s is %s", id, short)
+		}
+	}
+	for _, who := range []*person{nil, stranger} {
+		seen, path := 0, "/channels?limit=1"
+		for next := ""; ; seen++ {
+			var l struct {
+				Items []summary
+				Next  string
+			}
+			w.as(0, who, "GET", path+next, nil).into(200, &l)
+			if l.Next == "" {
+				break
+			}
+			cursor := w.decode(l.Next)
+			for _, id := range kept {
+				if bytes.Contains(cursor, []byte(id.String())) {
+					t.Errorf("a cursor for %s names hidden channel %s", nameOf(who), id)
+				}
+			}
+			next = "&cursor=" + l.Next
+		}
+		if seen != len(shown)-1 {
+			t.Errorf("%s: %d pages before the last, want %d", nameOf(who), seen, len(shown)-1)
+		}
+	}
+}
