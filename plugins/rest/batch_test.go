@@ -1,13 +1,16 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"weft/config/strict"
 	"weft/plugins"
+	"weft/tangle"
 )
 
 func TestReadOperations(t *testing.T) {
@@ -87,4 +90,38 @@ func FuzzReadOperations(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLookKeepsAnotherTry: an operation that was rejected is on its way again. Whoever asks what became of it is told of the
+// entry that has its place, and the other one is not forgotten: the same operation must not become a third.
+func TestLookKeepsAnotherTry(t *testing.T) {
+	rejected, again := tangle.Hash{1}, tangle.Hash{2}
+	submitted := 0
+	o := NewOperations(plugins.Host{
+		Submit: func(context.Context, []plugins.Submission) (plugins.Submitted, error) {
+			submitted++
+			return plugins.Submitted{Entries: []tangle.Hash{again}}, nil
+		},
+		Entry: func(h tangle.Hash, _ tangle.ID) (plugins.EntryState, bool) {
+			if h == rejected {
+				return plugins.EntryState{Status: "final", Code: "not_participant"}, true
+			}
+			return plugins.EntryState{Status: "pending"}, true
+		},
+	}, time.Now, Rules{
+		Hash:    func(plugins.Op) string { return "hash" },
+		Counted: func(string) (Found, bool) { return Found{}, false },
+		Find:    func(string) (Found, bool) { return Found{Entry: rejected, Code: "not_participant"}, true },
+	})
+	for range 2 {
+		if _, err := o.Submit(t.Context(), 32, "op", nil); err != nil {
+			t.Fatal(err)
+		}
+		if s, known := o.State("hash"); !known || s.Entry != rejected {
+			t.Errorf("state %+v, known %v", s, known)
+		}
+	}
+	if submitted != 1 {
+		t.Errorf("submitted %d times, want 1", submitted)
+	}
 }

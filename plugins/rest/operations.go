@@ -146,7 +146,7 @@ func (o *Operations) look(s *State) {
 	}
 	s.EntryState, s.Message = e, e.Message
 	if s.Ordered() {
-		o.pending.forget(s.Hash) // the plugin's index knows it from now on
+		o.pending.forget(s.Hash, s.Entry) // the plugin's index knows it from now on
 	}
 }
 
@@ -310,10 +310,13 @@ func (p *pending) find(hash string) (tangle.Hash, tangle.ID, bool) {
 	return e.entry, e.message, ok
 }
 
-func (p *pending) forget(hash string) {
+// forget drops an entry, and not another one with the same operation.
+func (p *pending) forget(hash string, entry tangle.Hash) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.entries, hash)
+	if p.entries[hash].entry == entry {
+		delete(p.entries, hash)
+	}
 }
 
 func (p *pending) expire(now time.Time) {
