@@ -312,7 +312,9 @@ last event here it cannot say.
 
 Of a record that is gone, by an erasure or after the channel's retention, the bundle has the place, the receipt of the entry's
 hash, and why it is gone. Who wrote it and what its content hashes to is not proved any more; that it was a record of this
-channel at that place rests on the later authors who signed a running hash behind it.
+channel at that place rests on the later authors who signed a running hash behind it. That a retention has passed rests on
+them too: where only the time of the last events or of the newest checkpoint says so ("goneByTime"), an operation that kept the
+record longer may have been left out.
 `)
 	return err
 }

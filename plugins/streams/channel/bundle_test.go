@@ -514,8 +514,11 @@ func TestErasedBundle(t *testing.T) {
 	}
 	l.now += 86_400_001
 	l.want("", owner, l.sealed(owner, id, "later", RecordTerms{}))
-	if r := l.verify(l.bundle(id, l.exported(id), l.exportedDIDs())); !r.Verified || r.Gone != 3 || r.Records != 4 || r.Erased != 1 {
-		t.Errorf("%v %+v", complaints(r), r)
+	for _, byTime := range []uint64{2, 0} { // the event that clears them is named by the next one
+		if r := l.verify(l.bundle(id, l.exported(id), l.exportedDIDs())); !r.Verified || r.Gone != 3 || r.Erased != 1 || r.ByTime != byTime {
+			t.Errorf("%v %+v", complaints(r), r)
+		}
+		l.want("", owner, l.sealed(owner, id, "names it", RecordTerms{}))
 	}
 }
 
@@ -643,6 +646,47 @@ func TestGoneUnnamed(t *testing.T) {
 	r := l.verify(l.bundle(id, events, l.exportedDIDs()))
 	if !r.Verified || r.Gone != 1 || r.Erased != 0 || r.Unnamed != 1 {
 		t.Errorf("%v %+v", complaints(r), r)
+	}
+}
+
+// TestGoneByTime: whoever makes a bundle can end it before the operation that kept records longer, or claim another time for
+// its last event. No signature behind tells, so the report counts what is gone by such a time alone.
+func TestGoneByTime(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id := l.create(owner, func(t *CreateTerms) { t.Settings.RetentionDays = ptr(1) })
+	l.want("", owner, l.sealed(owner, id, "is there", RecordTerms{}))
+	h := l.header(owner, id)
+	h.NotAfter += 20 * 86_400_000
+	l.want("", owner, NewWrite(h, RecordTerms{Public: did.Object{"names": "the first"}}))
+	l.want("", owner, NewConfigure(l.header(owner, id), Settings{RetentionDays: ptr(0)}))
+	l.now += 86_400_001
+	l.want("", owner, l.sealed(owner, id, "much later", RecordTerms{}))
+	events, dids := l.exported(id), l.exportedDIDs()
+	for _, e := range events {
+		if e.Event.Cleared {
+			t.Fatalf("event %d is gone: the test shows nothing", e.Event.Number)
+		}
+	}
+	withheld := func(list []Exported) fstest.MapFS {
+		b := l.bundle(id, list, dids)
+		b[FileLater] = &fstest.MapFile{}
+		repair(t, b, FileLater)
+		return b
+	}
+	if r := l.verify(withheld(l.hide(slices.Clone(events[:3]), 1))); !r.Verified || r.Gone != 1 || r.Unnamed != 0 || r.ByTime != 1 {
+		t.Errorf("without the retention that was raised: %v %+v", complaints(r), r)
+	}
+	forged := l.hide(slices.Clone(events[:3]), 1)
+	forged[2].Event.Time = l.now
+	b := withheld(rehash(forged))
+	b[FileCheckpoints] = &fstest.MapFile{Data: append(bytes.Clone(l.log.note(len(l.log.messages))), noteEnd...)}
+	repair(t, b, FileCheckpoints)
+	if r := l.verify(b); !r.Verified || r.Gone != 1 || r.Unnamed != 0 || r.ByTime != 1 {
+		t.Errorf("with another time of the last event: %v %+v", complaints(r), r)
+	}
+	if r := l.verify(l.bundle(id, l.hide(slices.Clone(events), 1), dids)); r.Verified {
+		t.Error("with all events a record that is there is declared gone")
 	}
 }
 

@@ -46,6 +46,7 @@ type Report struct {
 	Gone     uint64          `json:"gone"`        // records that are erased or past retention: their author is not known any more
 	Erased   uint64          `json:"goneErased"`  // of these: erased by a signed operation; the others are past retention
 	Unnamed  uint64          `json:"goneUnnamed"` // of these: beyond Covered, so that only who made the bundle says that they were records here
+	ByTime   uint64          `json:"goneByTime"`  // of these: past retention by a time beyond Covered alone: what kept them longer may have been left out
 	Head     tangle.Hash     `json:"head"`
 	Covered  uint64          `json:"covered"`    // last event that a later signature names: up to it nothing was left out
 	Exact    uint64          `json:"exactTimes"` // events whose commit time is proved exactly; the others' lies between checkpoints
@@ -79,6 +80,7 @@ type verifier struct {
 	erasers  map[uint64]string
 	goneSeqs map[uint64]bool
 	gone     []Event           // the same
+	swept    []uint64          // by event: up to where retention has cleared
 	said     map[string]string // details of checks that are good
 	identity memory
 	state    memory
@@ -512,6 +514,11 @@ func (v *verifier) compare(n uint64, e eventLine) error {
 	if got.Seq != e.Seq || got.Head != e.Head || got.Op != e.Op {
 		return failed{CheckHeads, faulty("head_mismatch", "event %d: seq or head is not what follows from the events before", n)}
 	}
+	head, err := parseHead(v.state.Get(key(prefixHead, v.manifest.Channel)))
+	if err != nil {
+		return failed{CheckReplay, err}
+	}
+	v.swept = append(v.swept, head.Cleared)
 	if got.IsRecord() {
 		v.found.Records++
 	}

@@ -94,7 +94,6 @@ func (v *verifier) checkGone() error {
 	if err != nil {
 		return err
 	}
-	byTime := 0
 	for _, g := range v.gone {
 		e, err := ReadEvent(v.state, v.manifest.Channel, g.Number)
 		switch {
@@ -103,8 +102,11 @@ func (v *verifier) checkGone() error {
 		case e.Cleared && e.ErasedBy != 0 || e.Blob == nil && after.erased[g.Seq]:
 			v.found.Erased++
 		case e.Cleared: // by a later operation, as retention asked then
+			if v.cleared(g.Number) > v.found.Covered { // the time of that one has no signature behind it
+				v.found.ByTime++
+			}
 		case after.past(e):
-			byTime++
+			v.found.ByTime++
 		default:
 			return faulty("not_gone", "record %d has no operation, and nothing here erases it or says that its retention has passed", g.Seq)
 		}
@@ -113,10 +115,21 @@ func (v *verifier) checkGone() error {
 		}
 	}
 	if n := v.found.Gone; n > 0 {
-		v.said[CheckReplay] = fmt.Sprintf("%d records are gone: %d erased, %d past retention, of these %d by the time of the checkpoints alone; behind %d of them no later signature stands",
-			n, v.found.Erased, n-v.found.Erased, byTime, v.found.Unnamed)
+		v.said[CheckReplay] = fmt.Sprintf("%d records are gone: %d erased, %d past retention, of these %d by times that no later signature bears out; behind %d of them no later signature stands",
+			n, v.found.Erased, n-v.found.Erased, v.found.ByTime, v.found.Unnamed)
 	}
 	return nil
+}
+
+// cleared is the event at which retention has cleared one.
+func (v *verifier) cleared(number uint64) uint64 {
+	event, _ := slices.BinarySearchFunc(v.swept, number, func(swept, n uint64) int {
+		if swept <= n {
+			return -1
+		}
+		return 1
+	})
+	return uint64(event)
 }
 
 // past says whether the retention of a record has passed.
