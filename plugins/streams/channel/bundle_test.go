@@ -244,6 +244,10 @@ func TestBundle(t *testing.T) {
 	if err := WriteOpened(&opened, func(yield func(uint64, Content) bool) { yield(2, c) }); err != nil {
 		t.Fatal(err)
 	}
+	b[FileOpened] = &fstest.MapFile{Data: bytes.Repeat(opened.Bytes(), 2)}
+	if got := fmt.Sprint(complaints(l.verify(b))); !strings.Contains(got, "opened=duplicate") {
+		t.Errorf("one record is opened twice: %s", got)
+	}
 	b[FileOpened] = &fstest.MapFile{Data: opened.Bytes()}
 	r := l.verify(b)
 	if !r.Verified || r.Events != 9 || r.Records != 2 || r.Head != l.head(id).Hash || r.Covered != 7 || r.Exact != 9 || r.Opened != 1 {

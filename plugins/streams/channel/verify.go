@@ -545,6 +545,7 @@ func (v *verifier) checkOpened() error {
 	}
 	defer opened.close()
 	opened.max = maxOpenedLine
+	once := map[uint64]bool{}
 	for {
 		var o openedLine
 		more, err := opened.next(&o)
@@ -555,6 +556,8 @@ func (v *verifier) checkOpened() error {
 		switch {
 		case err != nil:
 			return err
+		case once[o.Seq]:
+			return faulty("duplicate", "record %d is opened twice", o.Seq)
 		case !found || e.ContentHash == (tangle.Hash{}):
 			return faulty("not_found", "record %d has no content here", o.Seq)
 		case v.goneSeqs[o.Seq]:
@@ -562,6 +565,7 @@ func (v *verifier) checkOpened() error {
 		case len(o.Salt) != SaltBytes || ContentHash(o.Salt, o.Meta, o.Payload) != e.ContentHash:
 			return faulty("hash_mismatch", "what is opened of record %d is not what was signed", o.Seq)
 		}
+		once[o.Seq] = true
 		v.found.Opened++
 	}
 }
