@@ -133,6 +133,10 @@ func (x *channelTour) evidence() {
 	x.as(2, 0, "soc", "", "export", "incidents", x.path("evidence.zip"), "--open", "5")
 	out, _ = weft(t, 0, "", "", "channel", "verify", x.path("evidence.zip"), "--genesis", genesis)
 	wantText(t, out, "203 records, 1 opened")
+	x.as(2, 0, "soc", "", "export", "incidents", x.path("part.zip"), "--to", "9", "--open-all")
+	weft(t, 0, "", "", "channel", "verify", x.path("part.zip"), "--genesis", genesis)
+	_, errOut = x.as(2, 1, "soc", "", "export", "incidents", x.path("short.zip"), "--to", "9", "--open", "200")
+	wantText(t, errOut, "no record 200 in the bundle")
 	bundle, err := os.ReadFile(x.path("evidence.zip"))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -100,6 +101,10 @@ func (r *channeling) addOpened(ctx context.Context, bundle io.ReaderAt, size int
 	if err != nil {
 		return fmt.Errorf("the node's answer is no bundle: %w", err)
 	}
+	records, err := recordsIn(in)
+	if err != nil {
+		return fmt.Errorf("the node's answer is no bundle: %w", err)
+	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -110,15 +115,30 @@ func (r *channeling) addOpened(ctx context.Context, bundle io.ReaderAt, size int
 	}
 	w, createErr := out.Create(channel.FileOpened)
 	if err = errors.Join(err, createErr); err == nil {
-		err = r.writeOpened(ctx, w, open, all)
+		err = r.writeOpened(ctx, w, records, open, all)
 	}
 	return errors.Join(err, out.Close(), file.Sync(), file.Close())
 }
 
-func (r *channeling) writeOpened(ctx context.Context, w io.Writer, open map[uint64]bool, all bool) error {
+// recordsIn is how many records a bundle has: those behind its end are not to be opened in it.
+func recordsIn(bundle *zip.Reader) (uint64, error) {
+	f, err := bundle.Open(channel.FileManifest)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var m channel.Manifest
+	err = json.NewDecoder(io.LimitReader(f, MaxGenesisFile)).Decode(&m)
+	return m.Records, err
+}
+
+func (r *channeling) writeOpened(ctx context.Context, w io.Writer, records uint64, open map[uint64]bool, all bool) error {
 	var fault error
 	err := channel.WriteOpened(w, func(yield func(uint64, channel.Content) bool) {
 		fault = r.channel.Records(ctx, client.RecordFilter{}, client.Page{Order: "asc"}, func(e audit.Entry) error {
+			if e.Seq > records {
+				return errEnough
+			}
 			if !all && !open[e.Seq] {
 				return nil
 			}
@@ -136,11 +156,14 @@ func (r *channeling) writeOpened(ctx context.Context, w io.Writer, open map[uint
 			return nil
 		})
 	})
-	if err = errors.Join(err, fault); err != nil {
+	if fault != nil && !errors.Is(fault, errEnough) {
+		err = errors.Join(err, fault)
+	}
+	if err != nil {
 		return err
 	}
 	for seq := range open {
-		return fmt.Errorf("there is no record %d", seq)
+		return fmt.Errorf("there is no record %d in the bundle", seq)
 	}
 	return nil
 }
