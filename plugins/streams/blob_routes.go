@@ -64,6 +64,9 @@ func (s *streams) declareBlob(w http.ResponseWriter, r *http.Request) error {
 	if err := s.notErased(k); err != nil {
 		return err
 	}
+	if err := s.fitsRecord(k, body.Size); err != nil {
+		return err
+	}
 	u, err := s.blobs.declare(k, blobLeaves{body.Size, x.did, body.Leaves})
 	if err != nil {
 		return err
@@ -79,6 +82,15 @@ func (s *streams) notErased(k blobKey) error {
 		return plugins.Reject("erased", "event %d has erased the record of this payload", e.ErasedBy)
 	}
 	return nil
+}
+
+// fitsRecord refuses another size than that of the record: the root does not say it.
+func (s *streams) fitsRecord(k blobKey, size int64) error {
+	e, found, err := s.recordOfBlob(k)
+	if err == nil && found && e.Blob.Size != size {
+		err = plugins.Reject("bad_value", "the record of this payload says %d bytes", e.Blob.Size)
+	}
+	return err
 }
 
 func (s *streams) recordOfBlob(k blobKey) (channel.Event, bool, error) {

@@ -2,8 +2,10 @@ package streams
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -386,5 +388,40 @@ func TestFullStore(t *testing.T) {
 	w.upload(0, owner, id, more)
 	if _, err := parseSettings([]byte(`{"blobs":{"maxBytes":-1}}`)); err == nil {
 		t.Error("less than nothing is taken")
+	}
+}
+
+// TestSizeIsTheRecords: the root says nothing of the size, and leaves with another one would keep the payload from ever
+// becoming whole here. Neither a member that is asked nor a writer may declare so.
+func TestSizeIsTheRecords(t *testing.T) {
+	w := start(t, networkOptions{nodes: 2})
+	owner := w.people("owner")[0]
+	id := w.create(owner)
+	d := w.detach(owner, id, make([]byte, 20_000))
+	w.upload(0, owner, id, d)
+	w.done(owner, id, d.body)
+	declaration := d.declaration()
+	declaration["size"] = d.blob.Size + 1
+	w.as(1, owner, "POST", channelPath(id, "/blobs"), declaration).refused(422, "bad_value")
+
+	liar, honest := tangle.Member{1}, tangle.Member{2}
+	s := &streams{host: plugins.Host{
+		View:    func() plugins.View { return w.view(1) },
+		Members: []plugins.Member{{Key: liar}, {Key: honest}},
+		Ask: func(_ context.Context, of tangle.Member, _ []byte) ([]byte, error) {
+			size := d.blob.Size
+			if of == liar {
+				size++
+			}
+			return json.Marshal(blobLeaves{Size: size, Leaves: d.leaves})
+		},
+	}}
+	var err error
+	if s.blobs, err = openBlobs(t.TempDir(), 0, w.clock.now); err != nil {
+		t.Fatal(err)
+	}
+	u, err := s.fetchLeaves(t.Context(), blobKey{id, d.blob.Root}, liar)
+	if err != nil || u.Size != d.blob.Size {
+		t.Errorf("leaves for %d bytes, %v, want %d", u.Size, err, d.blob.Size)
 	}
 }

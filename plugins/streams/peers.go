@@ -162,7 +162,7 @@ func (s *streams) fetchLeaves(ctx context.Context, k blobKey, first tangle.Membe
 			continue
 		}
 		var l blobLeaves
-		if json.Unmarshal(raw, &l) != nil || checkLeaves(k.root, l) != nil {
+		if json.Unmarshal(raw, &l) != nil || checkLeaves(k.root, l) != nil || s.fitsRecord(k, l.Size) != nil {
 			continue // it lies, or is broken
 		}
 		l.Owner = ""
