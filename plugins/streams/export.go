@@ -150,16 +150,17 @@ func (s *streams) bundle(x *reader, end uint64) (channel.BundleSource, error) {
 }
 
 // exportLater are the operations from an event on that are why records before it are gone: those erasures, and what says how
-// long records are kept. What no checkpoint covers yet has made nothing go by their time.
+// long records are kept. One that no checkpoint covers yet counts here, and cannot be shown.
 func (s *streams) exportLater(x *reader, from uint64, erased map[uint64]bool, final tangle.Position) (iter.Seq2[channel.ExportedEntry, error], error) {
 	var list []did.Place
 	var early error
 	err := channel.Events(s.state(), x.ID, from, func(e channel.Event) bool {
 		switch {
-		case e.Position >= final && erased[e.Number]:
-			early = plugins.Reject("not_final", "event %d erases a record, and no checkpoint covers it yet", e.Number)
+		case !erased[e.Number] && (e.Op != channel.Configure || !s.setsRetention(e)):
+		case e.Position >= final:
+			early = plugins.Reject("not_final", "event %d makes records go, and no checkpoint covers it yet", e.Number)
 			return false
-		case erased[e.Number], e.Position < final && e.Op == channel.Configure && s.setsRetention(e):
+		default:
 			list = append(list, e.Place)
 		}
 		return true

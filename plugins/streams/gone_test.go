@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"testing"
 
+	"weft/plugins"
 	"weft/plugins/streams/channel"
 	"weft/receipt"
+	"weft/tangle"
 )
 
 // TestGone erases a record with an inline body: no route of any node serves its operation any more, and every proof stays.
@@ -117,5 +119,36 @@ func (w *network) hidden(owner *person, id channel.ID) {
 		if c.Name == channel.CheckReplay && c.Code != "not_gone" {
 			w.t.Errorf("a record that is there, declared gone: %+v", report)
 		}
+	}
+}
+
+// TestExportBeforeARetentionIsFinal: a retention that no checkpoint covers yet makes records go here, and nothing in a bundle
+// could say why.
+func TestExportBeforeARetentionIsFinal(t *testing.T) {
+	var h plugins.Host
+	w := start(t, networkOptions{opened: func(lent plugins.Host, _ plugins.Plugin) { h = lent }})
+	owner := w.people("owner")[0]
+	id := w.create(owner)
+	w.done(owner, id, w.sealed(owner, id, "one", channel.RecordTerms{}))
+	head := h.Head()
+	w.done(owner, id, channel.NewConfigure(w.header(owner, id), channel.Settings{RetentionDays: ptr(1)}))
+	h.Head = func() plugins.Head { return head }
+	certified := h.Checkpoint
+	h.Checkpoint = func(size tangle.Position) (plugins.Checkpoint, bool) {
+		c, ok := certified(size)
+		return c, ok && c.Size <= head.Final
+	}
+	s := &streams{host: h, ledger: ledger{w.id}}
+	c, at, err := channel.ReadChannel(w.view(0), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &reader{Channel: c, head: at, did: owner.did}
+	end, err := s.finalEvents(x)
+	if err != nil || end != 2 {
+		t.Fatalf("%d events are final, %v, want 2", end, err)
+	}
+	if _, err := s.bundle(x, end); plugins.Rejected(err) == nil || plugins.Rejected(err).Code != "not_final" {
+		t.Errorf("%v, want not_final", err)
 	}
 }
