@@ -3,8 +3,10 @@ package channel
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"slices"
 	"strings"
@@ -691,6 +693,55 @@ func TestGoneByTime(t *testing.T) {
 	}
 	if r := l.verify(l.bundle(id, l.hide(slices.Clone(events), 1), dids)); r.Verified {
 		t.Error("with all events a record that is there is declared gone")
+	}
+}
+
+// endless is a file without an end, of a bundle whose other files are there.
+type endless struct {
+	others fs.FS
+	name   string
+	text   []byte
+	read   int
+}
+
+type endlessFile struct {
+	fs.File
+	*endless
+}
+
+func (e *endless) Open(name string) (fs.File, error) {
+	f, err := e.others.Open(name)
+	if name == e.name {
+		f = endlessFile{f, e}
+	}
+	return f, err
+}
+
+func (f endlessFile) Read(b []byte) (n int, err error) {
+	if f.read > 64<<20 {
+		return 0, errors.New("too much is read")
+	}
+	for n < len(b) {
+		n += copy(b[n:], f.text)
+	}
+	f.read += n
+	return n, nil
+}
+
+// TestEndlessFiles: a small archive can hold files that fill the memory. What is read whole is read up to a bound.
+func TestEndlessFiles(t *testing.T) {
+	l := newOrderedLedger(t)
+	id := l.life()
+	b := l.bundle(id, l.exported(id), l.exportedDIDs())
+	for name, text := range map[string]string{FileManifest: " ", FileCheckpoints: "a"} {
+		v := verifier{bundle: &endless{others: b, name: name, text: []byte(text)}, genesis: l.log.genesis}
+		err := v.readManifest()
+		if name != FileManifest {
+			err = v.checkCheckpoints()
+		}
+		if code, _ := codeAndDetail(err); code != "too_large" {
+			t.Errorf("%s: %v, want too_large", name, err)
+		}
 	}
 }
 

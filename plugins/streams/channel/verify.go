@@ -3,6 +3,7 @@ package channel
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -194,12 +195,17 @@ func (v *verifier) openGenesis(file []byte) (err error) {
 }
 
 func (v *verifier) readManifest() error {
-	b, err := fs.ReadFile(v.bundle, FileManifest)
+	file, err := v.lines(FileManifest)
 	if err != nil {
 		return err
 	}
-	if err := strictLine(b, &v.manifest); err != nil {
-		return fmt.Errorf("%s: %w", FileManifest, err)
+	defer file.close()
+	more, err := file.next(&v.manifest)
+	if err == nil && more {
+		more, err = file.next(&Manifest{})
+	}
+	if err != nil || more {
+		return fmt.Errorf("%s: %w", FileManifest, cmp.Or(err, errors.New("more than one line")))
 	}
 	m := v.manifest
 	if m.Type != BundleType || m.From != 0 || m.To >= MaxBundleEvents {
@@ -262,18 +268,24 @@ func (v *verifier) sum(name string) (h tangle.Hash, err error) {
 }
 
 func (v *verifier) checkCheckpoints() error {
-	b, err := fs.ReadFile(v.bundle, FileCheckpoints)
+	file, err := v.lines(FileCheckpoints)
 	if err != nil {
 		return err
 	}
+	defer file.close()
 	var newest *AsOf
-	for len(b) > 0 {
-		note, rest, found := bytes.Cut(b, []byte("\n"+noteEnd))
-		if !found {
-			return faulty("malformed", "the last note has no end")
+	for {
+		note, more, err := file.note()
+		if err != nil {
+			return err
 		}
-		b = rest
-		c, _, err := receipt.OpenNote(v.genesis, append(bytes.Clone(note), '\n'))
+		if !more {
+			break
+		}
+		if len(v.notes) > 2*MaxBundleEvents {
+			return faulty("too_large", "more than two checkpoints for each of %d events", MaxBundleEvents)
+		}
+		c, _, err := receipt.OpenNote(v.genesis, note)
 		if err != nil {
 			return faulty("bad_checkpoint", "checkpoint %d: %v", len(v.notes), err)
 		}
@@ -315,24 +327,49 @@ func (l *lines) close() { l.file.Close() }
 
 // next reads a line into a value; false at the end.
 func (l *lines) next(into any) (bool, error) {
-	var line []byte
+	line, more, err := l.line()
+	if err != nil || !more {
+		return false, err
+	}
+	return true, strictLine(line, into)
+}
+
+// line reads a line with its end; false at the end of the file.
+func (l *lines) line() (line []byte, more bool, err error) {
 	for {
 		part, err := l.reader.ReadSlice('\n')
 		if err == io.EOF && len(line)+len(part) == 0 {
-			return false, nil
+			return nil, false, nil
 		}
 		line = append(line, part...)
 		if len(line) > l.max {
-			return false, faulty("too_large", "a line of more than %d bytes", l.max)
+			return nil, false, faulty("too_large", "a line of more than %d bytes", l.max)
 		}
 		if err == nil {
-			break
+			return line, true, nil
 		}
 		if err != bufio.ErrBufferFull {
-			return false, err
+			return nil, false, err
 		}
 	}
-	return true, strictLine(line, into)
+}
+
+// note reads lines up to noteEnd; false at the end of the file.
+func (l *lines) note() (note []byte, more bool, err error) {
+	for {
+		line, more, err := l.line()
+		switch {
+		case err != nil:
+			return nil, false, err
+		case !more && len(note) > 0:
+			return nil, false, faulty("malformed", "the last note has no end")
+		case !more || string(line) == noteEnd:
+			return note, more, nil
+		}
+		if note = append(note, line...); len(note) > receipt.MaxNote {
+			return nil, false, faulty("too_large", "a note of more than %d bytes", receipt.MaxNote)
+		}
+	}
 }
 
 // replay checks events, receipts and DIDs side by side, in the order of the ledger.
