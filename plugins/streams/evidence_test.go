@@ -3,6 +3,7 @@ package streams
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/ed25519"
 	"slices"
 	"strings"
 	"testing"
@@ -388,5 +389,33 @@ func TestCursorsNameWhatIsShown(t *testing.T) {
 		if seen != len(shown)-1 {
 			t.Errorf("%s: %d pages before the last, want %d", nameOf(who), seen, len(shown)-1)
 		}
+	}
+}
+
+// TestBundleOfBorrowedKeys: an actor signs with a key that stands in another DID's document, as its own refers to it.
+func TestBundleOfBorrowedKeys(t *testing.T) {
+	w := start(t, networkOptions{})
+	keeper := w.people("keeper")[0]
+	borrower := w.newPerson("borrower")
+	document := did.DefaultDocument(borrower.key.Public().(ed25519.PublicKey), did.PublicKey{Type: did.X25519, Bytes: borrower.agreement.PublicKey().Bytes()})
+	label, scid, _ := strings.Cut(strings.TrimPrefix(keeper.method(), "did:weft:"), ":")
+	elsewhere := "did:weft:" + strings.Map(func(r rune) rune { return 'a' }, label) + ":" + scid // which is nobody
+	document["authentication"] = []any{elsewhere, keeper.method()}
+	body, d, err := did.Create(w.id, [did.NonceBytes]byte([]byte("borrows its keys")), did.Content{
+		Params: did.NewParams([]string{did.Ed25519Key(borrower.key.Public().(ed25519.PublicKey)).Multikey()}), Document: document,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := did.Sign(body, borrower.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.call(0, "POST", "/api/v1/identities?wait=final&timeout=30s", entry).want(201)
+	borrower.did, borrower.key = d.String(), keeper.key
+	id := w.create(borrower, public)
+	report := w.verify(w.as(0, nil, "GET", channelPath(id, "/export"), nil).want(200).body)
+	if !report.Verified || report.Events != 1 {
+		t.Errorf("%+v", report)
 	}
 }

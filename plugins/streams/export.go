@@ -227,7 +227,8 @@ func (s *streams) exportEvents(c *channel.Channel, end uint64, newest tangle.Tim
 	}
 }
 
-// exportDIDs are the operations of actors and of their controllers, in the order of their places.
+// exportDIDs are the operations of actors, of those whose keys they sign with, and of the controllers of all of them, now and
+// before, in the order of their places.
 func (s *streams) exportDIDs(actors map[string]bool) (iter.Seq2[channel.ExportedEntry, error], error) {
 	identity := s.identity()
 	var all []channel.ExportedEntry
@@ -243,14 +244,23 @@ func (s *streams) exportDIDs(actors map[string]bool) (iter.Seq2[channel.Exported
 			continue
 		}
 		seen[name] = true
-		if head, found, err := did.ReadHead(identity, d); err == nil && found {
-			waiting = append(waiting, head.Controllers...)
+		if _, found, err := did.ReadHead(identity, d); err != nil || !found {
+			s.damaged(err)
+			continue // a reference to what is not there, or under another network's name
 		}
+		keys := did.Relationship("") // of those that act
+		if actors[name] {
+			keys = did.Authentication
+		}
+		var fault error
 		err = did.Log(identity, d, 1, func(_ int, r did.Record) bool {
 			all = append(all, channel.ExportedEntry{Place: r.Place, Operation: slices.Clone(r.Raw)})
-			return true
+			var relies []string
+			relies, fault = did.Relies(r.Raw, keys)
+			waiting = append(waiting, slices.DeleteFunc(relies, func(other string) bool { return seen[other] })...)
+			return fault == nil
 		})
-		if err != nil {
+		if err = errors.Join(err, fault); err != nil {
 			s.damaged(err)
 			return nil, err
 		}

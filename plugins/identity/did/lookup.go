@@ -275,6 +275,25 @@ func (k keySet) method(v plugins.View, url string) (keyMethod, error) {
 	return keyMethod{m, m.Key.Multikey(), err}, err
 }
 
+// Relies names the did:weft whose logs an operation of a log leans on: controllers, and those whose methods its document
+// refers to in a relationship ("" is none), as far as Holds follows them.
+func Relies(raw []byte, rel Relationship) (list []string, err error) {
+	op, err := decodeStored(raw)
+	if err != nil || op.Op == OpDeactivate {
+		return nil, err
+	}
+	list = slices.Clone(op.Params.Controllers)
+	references, _ := op.Document[string(rel)].([]any)
+	foreign := 0
+	for _, reference := range references {
+		if url, _ := reference.(string); isForeign(url, op.DID.String()) && foreign < MaxForeign {
+			lender, _, _ := strings.Cut(url, "#")
+			list, foreign = append(list, lender), foreign+1
+		}
+	}
+	return list, nil
+}
+
 // isForeign says whether a reference leads to the log of another DID.
 func isForeign(url, actor string) bool {
 	return strings.HasPrefix(url, methodPrefix) && !strings.HasPrefix(url, actor+"#")

@@ -78,8 +78,8 @@ type ExportedEntry struct {
 }
 
 // BundleSource is what a bundle is made of. Events begin with event 0 and are asked for twice; DIDs are all operations, by
-// place, of the DIDs that act in the channel, and of their controllers. Later are the operations behind the last event that
-// erase a record up to it, or say how long the channel keeps records.
+// place, of the DIDs that act in the channel, of those whose keys they sign with, and of controllers. Later are the operations
+// behind the last event that erase a record up to it, or say how long the channel keeps records.
 type BundleSource struct {
 	Network     tangle.ID
 	Channel     ID
