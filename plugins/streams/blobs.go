@@ -376,7 +376,7 @@ func (b *blobStore) read(k blobKey, u *upload, n int) ([]byte, error) {
 }
 
 // remove deletes a blob; held says whether all of it was here.
-func (b *blobStore) remove(k blobKey) (held bool, err error) {
+func (b *blobStore) remove(k blobKey) (held bool, fault error) {
 	if b.dir == "" {
 		return false, nil
 	}
@@ -386,6 +386,10 @@ func (b *blobStore) remove(k blobKey) (held bool, err error) {
 	u := b.uploads[k]
 	delete(b.uploads, k)
 	delete(b.loose, k)
+	err := os.Remove(b.path(k, ".leaves")) // under mu, so that find does not begin it anew
+	if err == nil {
+		b.used -= l.Size
+	}
 	b.mu.Unlock()
 	if u != nil { // whoever writes to it still, finds it whole and writes nothing
 		u.mu.Lock()
@@ -395,18 +399,12 @@ func (b *blobStore) remove(k blobKey) (held bool, err error) {
 		}
 		u.left = 0
 	}
-	for _, suffix := range []string{".blob", ".part", ".leaves"} {
-		e := os.Remove(b.path(k, suffix))
-		switch {
-		case e == nil && suffix == ".leaves":
-			b.mu.Lock()
-			b.used -= l.Size
-			b.mu.Unlock()
-		case e != nil && !errors.Is(e, fs.ErrNotExist):
-			err = errors.Join(err, e)
+	for _, e := range []error{err, os.Remove(b.path(k, ".blob")), os.Remove(b.path(k, ".part"))} {
+		if e != nil && !errors.Is(e, fs.ErrNotExist) {
+			fault = errors.Join(fault, e)
 		}
 	}
-	return held, err
+	return held, fault
 }
 
 // fate says what becomes of a blob.

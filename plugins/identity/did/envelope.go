@@ -93,30 +93,29 @@ func (e *Envelope) Verify() error { return VerifyAll([]*Envelope{e})[0] }
 // is one error for each.
 func VerifyAll(list []*Envelope) []error {
 	errs := make([]error, len(list))
+	type source struct{ envelope, proof int }
 	var items []zip215.Item
-	var of []int // which envelope
+	var of []source
 	for i, e := range list {
 		if e == nil {
 			continue
 		}
-		for _, p := range e.proofs {
+		if len(e.proofs) == 0 { // ReadEnvelope has not read it
+			errs[i] = plugins.Reject("bad_signature", "an operation without proofs")
+		}
+		for n, p := range e.proofs {
 			input, err := hashData(p.options, e.sum)
 			if err != nil {
 				errs[i] = err
 				break
 			}
-			items, of = append(items, zip215.Item{Member: p.member, Input: input, Signature: p.signature}), append(of, i)
+			items, of = append(items, zip215.Item{Member: p.member, Input: input, Signature: p.signature}), append(of, source{i, n})
 		}
 	}
-	next := 0 // of the envelope's proofs
-	for n, good := range zip215.VerifyAllOnce(items) {
-		if i := of[n]; n == 0 || i != of[n-1] {
-			next = 0
-		} else {
-			next++
-		}
-		if e := list[of[n]]; !good && errs[of[n]] == nil {
-			errs[of[n]] = plugins.Reject("bad_signature", "the proof of %s does not verify, or its key is not sound", e.proofs[next].multikey)
+	for k, good := range zip215.VerifyAllOnce(items) {
+		if from := of[k]; !good && errs[from.envelope] == nil {
+			key := list[from.envelope].proofs[from.proof].multikey
+			errs[from.envelope] = plugins.Reject("bad_signature", "the proof of %s does not verify, or its key is not sound", key)
 		}
 	}
 	return errs
