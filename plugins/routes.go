@@ -101,7 +101,8 @@ func Scopes() []string {
 // Caller is who calls.
 type Caller struct {
 	ID       string // for limits: a key's id, a token's subject, or an address
-	DID      string // whose identity was proved; empty without a login
+	DID      string // with whose rights it reads; empty: nobody's
+	Proved   bool   // the DID itself calls: it has logged in, or its keys are in this node. An API key with a DID proves nothing
 	Roles    []string
 	Scopes   []string
 	Operator bool
@@ -113,6 +114,9 @@ type Caller struct {
 
 // May says whether the caller's rights reach.
 func (c Caller) May(scope string) bool { return c.Operator || slices.Contains(c.Scopes, scope) }
+
+// Is says whether the caller acts as a DID. Whoever only reads with a DID's rights does not.
+func (c Caller) Is(did string) bool { return c.Proved && c.DID != "" && c.DID == did }
 
 type callerKey struct{}
 

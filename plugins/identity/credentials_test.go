@@ -254,15 +254,18 @@ func TestCustody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := hpke.NewDHKEMPrivateKey(private)
+	opener, err := hpke.NewDHKEMPrivateKey(private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := hpke.Open(key, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte(custodyInfo), ciphertext)
+	opened, err := hpke.Open(opener, hpke.HKDFSHA256(), hpke.AES256GCM(), []byte(custodyInfo), ciphertext)
 	if err != nil || sealed.Method != holder.did.String()+"#key-2" {
 		t.Fatalf("%+v: %v", sealed, err)
 	}
 	w.verify(0, json.RawMessage(opened), nil).passes(t, "the opened body")
+	key := w.apiKey(holder.did.String(), "identities:read", "credentials:issue", "ledger:read", "ledger:submit")
+	w.call(0, "GET", path, nil, key...).want(200)
+	w.call(0, "DELETE", path, nil, key...).refused(403, "forbidden")
 	w.call(0, "DELETE", path, nil, asHolder...).want(204)
 	w.call(0, "GET", path, nil, asHolder...).refused(404, "not_found")
 }

@@ -81,8 +81,11 @@ func (x *identity) eraseCustody(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !found || rec.Owner != caller.DID && !caller.May(plugins.ScopeAdmin) {
+	if !found || !sees(caller, rec.Owner) {
 		return plugins.Reject("not_found", "no body of such a credential is kept for the caller")
+	}
+	if !changes(caller, rec.Owner) {
+		return plugins.Reject("forbidden", "the holder erases it: log in with its DID")
 	}
 	if err := x.records.erase(sortCustody, id, rec.Owner); err != nil {
 		return err

@@ -70,8 +70,8 @@ func (d *devices) enrol(w http.ResponseWriter, r *http.Request) error {
 	if body.Owner == "" {
 		body.Owner = caller.DID
 	}
-	if !sees(caller, body.Owner) {
-		return plugins.Reject("forbidden", "the owner enrols devices")
+	if !changes(caller, body.Owner) {
+		return plugins.Reject("forbidden", "the owner enrols devices: log in with its DID")
 	}
 	if err := d.mayOwn(body.Owner); err != nil {
 		return err

@@ -64,6 +64,16 @@ type networkOptions struct {
 	store    func(i int) store.Store // default: a new one in memory
 }
 
+const operatorToken = "operator token of the tests"
+
+// apiKey is the header of a new API key that reads with the rights of a DID.
+func (w *network) apiKey(did string, scopes ...string) []string {
+	w.t.Helper()
+	var made struct{ Key string }
+	w.call(0, "POST", "/api/v1/admin/api-keys", map[string]any{"name": "test", "did": did, "scopes": scopes}, bearer(operatorToken)...).into(201, &made)
+	return []string{"X-API-Key", made.Key}
+}
+
 // start runs a network until the test ends.
 func start(t *testing.T, o networkOptions) *network {
 	t.Helper()
@@ -112,7 +122,7 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 		}
 		c := node.Config{
 			Genesis: g, Key: key, Store: store.NewMemory(), Tuning: node.DefaultTuning(), Makers: []plugins.Maker{MakerAt(w.clock.now)},
-			API: node.APIConfig{API: api}, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			API: node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		}
 		if o.settings != nil {
 			c.Sections = map[string]json.RawMessage{Name: json.RawMessage(o.settings(i))}

@@ -255,7 +255,7 @@ func (x *identity) authenticate(_ context.Context, compact string) (plugins.Call
 	if err := x.stillEntitled(s.method, s.key); err != nil {
 		return plugins.Caller{}, plugins.Reject("bad_token", "%s", detailOf(err))
 	}
-	return plugins.Caller{ID: s.subject, DID: s.subject, Roles: s.roles, Scopes: scopesOf(s.roles), Expires: s.expires}, nil
+	return plugins.Caller{ID: s.subject, DID: s.subject, Proved: true, Roles: s.roles, Scopes: scopesOf(s.roles), Expires: s.expires}, nil
 }
 
 // giveBack is DELETE /api/v1/auth/tokens/current.

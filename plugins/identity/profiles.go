@@ -65,6 +65,9 @@ type identityView struct {
 // sees says whether a caller may know of a hidden profile.
 func sees(c plugins.Caller, id string) bool { return c.DID == id || c.May(plugins.ScopeAdmin) }
 
+// changes says whether a caller may change what this node keeps for a DID: an API key that reads with its rights may not.
+func changes(c plugins.Caller, id string) bool { return c.Is(id) || c.May(plugins.ScopeAdmin) }
+
 // viewOf is a DID as a caller may see it; visible is false if the profile is hidden from them.
 func (x *identity) viewOf(c plugins.Caller, id string) (v identityView, visible, found bool, err error) {
 	v.DID = id
@@ -280,11 +283,11 @@ func (p *profiles) change(w http.ResponseWriter, r *http.Request) error {
 // mayChange lets the DID itself and admins through.
 func (p *profiles) mayChange(r *http.Request) (string, error) {
 	id, c := r.PathValue("did"), plugins.CallerOf(r.Context())
-	if !sees(c, id) {
+	if !changes(c, id) {
 		if _, _, found, err := p.viewOf(c, id); err != nil || !found {
 			return id, firstOf(err, plugins.Reject("unknown_did", "this node knows nothing of it"))
 		}
-		return id, plugins.Reject("forbidden", "a profile is its DID's own")
+		return id, plugins.Reject("forbidden", "a profile is its DID's own: log in with it")
 	}
 	if _, err := did.Parse(id); err == nil {
 		_, _, err := p.pathDID(r)
@@ -386,7 +389,7 @@ func (p *profiles) write(id string, old, next profile) error {
 // erase is DELETE /api/v1/identities/{did}/profile. What was never there is gone as well.
 func (p *profiles) erase(w http.ResponseWriter, r *http.Request) error {
 	id, c := r.PathValue("did"), plugins.CallerOf(r.Context())
-	if !sees(c, id) {
+	if !changes(c, id) {
 		_, err := p.mayChange(r)
 		return err
 	}

@@ -87,6 +87,22 @@ func TestProfiles(t *testing.T) {
 	w.call(0, "GET", identifiers(anna.did.String())+"?proof=true", nil).want(200)
 }
 
+// TestAPIKeysOnlyRead: a key with a DID is served what the DID is, and changes nothing in its name.
+func TestAPIKeysOnlyRead(t *testing.T) {
+	w := start(t, networkOptions{})
+	anna := w.create(0, "anna")
+	w.patch(anna, w.login(0, anna), map[string]any{"username": "anna", "hidden": true}).want(200)
+	key := w.apiKey(anna.did.String(), "identities:read", "ledger:submit", "channels:managed", "channels:read", "credentials:issue")
+	var v identityView
+	if w.call(0, "GET", anna.path(""), nil, key...).into(200, &v); v.Username != "anna" {
+		t.Errorf("the key sees %+v", v)
+	}
+	w.call(0, "PATCH", anna.path("/profile"), map[string]any{"hidden": false}, key...).refused(403, "forbidden")
+	w.call(0, "DELETE", anna.path("/profile"), nil, key...).refused(403, "forbidden")
+	w.call(0, "POST", "/api/v1/devices/enrolments", map[string]string{}, key...).refused(403, "forbidden")
+	w.call(0, "PATCH", anna.path("/profile"), map[string]any{"hidden": false}, w.apiKey(anna.did.String(), "identities:read", "admin")...).want(200)
+}
+
 // TestAdminsAndKeysOnly: an org admin changes others' profiles; a did:key has one too.
 func TestAdminsAndKeysOnly(t *testing.T) {
 	admin := keyDID("admin")

@@ -43,12 +43,22 @@ func (x *reader) writes() error {
 	return nil
 }
 
-// declareBlob is POST /api/v1/channels/{id}/blobs: which chunks will come. The same again says which are missing.
-func (s *streams) declareBlob(w http.ResponseWriter, r *http.Request) error {
+// openToWrite is open, for whoever may write now: the DID itself, or a key that may publish. One that reads with the DID's
+// rights alone fills no disk in its name.
+func (s *streams) openToWrite(r *http.Request) (*reader, error) {
 	x, err := s.open(r)
 	if err == nil {
 		err = x.writes()
 	}
+	if caller := plugins.CallerOf(r.Context()); err == nil && !caller.Is(x.did) && !caller.May(plugins.ScopeLedgerSubmit) {
+		err = plugins.Reject("forbidden", "payloads want a login of %s, or a key with the scope %s", x.did, plugins.ScopeLedgerSubmit)
+	}
+	return x, err
+}
+
+// declareBlob is POST /api/v1/channels/{id}/blobs: which chunks will come. The same again says which are missing.
+func (s *streams) declareBlob(w http.ResponseWriter, r *http.Request) error {
+	x, err := s.openToWrite(r)
 	if err != nil {
 		return err
 	}
@@ -105,10 +115,7 @@ func (s *streams) recordOfBlob(k blobKey) (channel.Event, bool, error) {
 
 // putChunk is PUT /api/v1/channels/{id}/blobs/{root}/chunks/{n}.
 func (s *streams) putChunk(w http.ResponseWriter, r *http.Request) error {
-	x, err := s.open(r)
-	if err == nil {
-		err = x.writes()
-	}
+	x, err := s.openToWrite(r)
 	if err != nil {
 		return err
 	}

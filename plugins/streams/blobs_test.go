@@ -319,6 +319,25 @@ func TestBlobStore(t *testing.T) {
 	}
 }
 
+// TestReadingKeysUploadNothing: an API key with a DID and no scope to publish fills no disk in its name.
+func TestReadingKeysUploadNothing(t *testing.T) {
+	w := start(t, networkOptions{})
+	owner := w.people("owner")[0]
+	id := w.create(owner)
+	d := w.detach(owner, id, make([]byte, 20_000))
+	reads, publishes := w.apiKey(0, "reads", owner.did, "channels:read"), w.apiKey(0, "publishes", owner.did, "channels:read", "ledger:submit")
+	declare := func(key string) reply {
+		return w.call(0, "POST", "/api/v1"+channelPath(id, "/blobs"), d.declaration(), "X-API-Key", key)
+	}
+	put := func(key string) reply {
+		return w.call(0, "PUT", "/api/v1"+channelPath(id, "/blobs/", d.blob.Root.String(), "/chunks/0"), d.chunks[0], "X-API-Key", key, "Content-Type", typeBytes)
+	}
+	declare(reads).refused(403, "forbidden")
+	declare(publishes).want(200)
+	put(reads).refused(403, "forbidden")
+	put(publishes).want(204)
+}
+
 // TestBlobQuota bounds all payloads of a node together; what goes makes room.
 func TestBlobQuota(t *testing.T) {
 	dir, clock := t.TempDir(), &testClock{}

@@ -79,7 +79,7 @@ func Open(c Config) (*Mode, error) {
 // session is a tool as a client of this node.
 func (m *Mode) session(t *tool) (*audit.Session, error) {
 	caller := plugins.Caller{
-		ID: "managed " + t.identity.DID, DID: t.identity.DID, Loopback: true,
+		ID: "managed " + t.identity.DID, DID: t.identity.DID, Proved: true, Loopback: true,
 		Scopes: []string{plugins.ScopeLedgerRead, plugins.ScopeLedgerSubmit, plugins.ScopeChannelsRead},
 	}
 	t.http = &http.Client{Transport: doorFor{m.door, caller}}
