@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -197,6 +198,11 @@ func testEvidence(t *testing.T, genesis string, bundle []byte) {
 		}
 		out, errOut := weft(t, 1, "", "", "channel", "verify", dir, "--genesis", genesis)
 		wantText(t, out+errOut, "REFUSED", "refused")
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "REFUSED") && strings.Contains(line, "skipped") {
+				t.Errorf("%s changed: what was not looked at is called refused: %s", entry.Name, line)
+			}
+		}
 		if err := os.WriteFile(path, whole, 0o600); err != nil {
 			t.Fatal(err)
 		}

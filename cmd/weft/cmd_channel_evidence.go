@@ -17,6 +17,7 @@ import (
 	"weft/client"
 	"weft/client/audit"
 	"weft/plugins/streams/channel"
+	"weft/receipt"
 )
 
 // MaxGenesisFile bounds what is read as a genesis file.
@@ -221,21 +222,41 @@ func (s *shell) verifyBundle(path, genesis string) error {
 	}
 	rows := [][]string{}
 	for _, c := range report.Checks {
-		verdict := "ok"
-		if !c.OK {
-			verdict = "REFUSED"
+		row := []string{"ok", c.Name}
+		switch {
+		case c.Code == receipt.CodeSkipped: // something before it failed
+			row[0] = "skipped"
+		case !c.OK:
+			row = []string{"REFUSED", c.Name, c.Code, c.Detail}
 		}
-		rows = append(rows, []string{verdict, c.Name, c.Code, c.Detail})
+		rows = append(rows, row)
 	}
 	s.table(rows)
 	if !report.Verified {
 		return errors.New("the bundle is refused")
 	}
 	if !s.json {
-		s.print("verified: channel %s, %d events, %d records, %d opened\n", report.Channel, report.Events, report.Records, report.Opened)
-		s.print("up to event %d later signatures say that nothing was left out; what follows rests on the checkpoints\n", report.Covered)
+		s.printEvidence(report)
 	}
 	return nil
+}
+
+// printEvidence says what a bundle proves, and what it does not.
+func (s *shell) printEvidence(r channel.Report) {
+	s.print("verified: channel %s, %d events, %d records, %d opened\n", r.Channel, r.Events, r.Records, r.Opened)
+	if r.Gone > 0 {
+		s.print("%d records are gone, %d erased and %d past retention: who wrote them and what they held is not proved any more\n", r.Gone, r.Erased, r.Gone-r.Erased)
+	}
+	if r.Unnamed > 0 {
+		s.print("%d of them lie behind event %d: that they were records of this channel only the maker of the bundle says\n", r.Unnamed, r.Covered)
+	}
+	if r.ByTime > 0 {
+		s.print("%d of them are past retention by a time behind event %d: what kept them longer may have been left out\n", r.ByTime, r.Covered)
+	}
+	s.print("up to event %d later signatures say that nothing was left out; what follows rests on the checkpoints\n", r.Covered)
+	if r.AsOf != nil {
+		s.print("as of %s: what came after the last event here it cannot say; %d commit times are exact, the others lie between checkpoints\n", r.AsOf.Time, r.Exact)
+	}
 }
 
 // openBundle opens a ZIP file, or a folder that one was unpacked into.
