@@ -564,6 +564,69 @@ func TestManagedSealsAgain(t *testing.T) {
 	equal(t, "records", siem.texts(path), []string{"a record"})
 }
 
+// TestManagedStops: what runs for a tool ends when the node stops, before the keys and the store go, and nothing new begins.
+func TestManagedStops(t *testing.T) {
+	var host plugins.Host
+	var plugin plugins.Plugin
+	w := startManaged(t, networkOptions{opened: func(h plugins.Host, p plugins.Plugin) { host, plugin = h, p }}, []string{"siem"})
+	siem := w.tools["siem"]
+	_, path := siem.create(client.ManagedChannel{Name: "incidents"})
+	begun := make(chan struct{}, managed.MaxAtOnce)
+	routes := slices.Clone(plugin.HTTP.List)
+	for i, r := range routes {
+		if r.Method == "GET" && r.Path == "/api/v1/channels/{id}" {
+			routes[i].Serve = func(_ http.ResponseWriter, q *http.Request) error {
+				begun <- struct{}{}
+				<-q.Context().Done()
+				return q.Context().Err()
+			}
+		}
+	}
+	mode, err := managed.Open(managed.Config{
+		Host: host, Settings: managed.Settings{Enabled: true, Identities: []string{"siem"}, PassphraseFile: "words"}, Channels: routes, Now: w.clock.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes = mode.Routes()
+	read := routes[slices.IndexFunc(routes, func(r plugins.Route) bool { return strings.HasSuffix(r.Path, "/records") && r.Method == "GET" })]
+	ask := func() string {
+		q := httptest.NewRequest("GET", "/", nil)
+		q = q.WithContext(plugins.WithCaller(t.Context(), plugins.Caller{DID: siem.did, Loopback: true}))
+		q.SetPathValue("id", idOf(t, path).String())
+		return plugins.Rejected(read.Serve(httptest.NewRecorder(), q)).Code
+	}
+	codes, stopped := make(chan string, managed.MaxAtOnce), make(chan error, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { stopped <- mode.Run(ctx) }()
+	for range managed.MaxAtOnce {
+		go func() { codes <- ask() }()
+		<-begun
+	}
+	if code := ask(); code != "busy" {
+		t.Errorf("one more has code %q", code)
+	}
+	stop()
+	limit, cancel := context.WithTimeout(t.Context(), managed.MaxRequest/2)
+	defer cancel()
+	for range managed.MaxAtOnce {
+		select {
+		case code := <-codes:
+			if code != "shutting_down" {
+				t.Errorf("code %q", code)
+			}
+		case <-limit.Done():
+			t.Fatal("a request goes on")
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if code := ask(); code != "shutting_down" {
+		t.Errorf("after the end: code %q", code)
+	}
+}
+
 func idOf(t *testing.T, path string) channel.ID {
 	t.Helper()
 	id, err := channel.ParseID(strings.TrimPrefix(path, "/channels/"))

@@ -26,7 +26,7 @@ func (m *Mode) create(w http.ResponseWriter, r *http.Request, t *tool) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := within(r)
+	ctx, cancel := m.within(r)
 	defer cancel()
 	change, id, err := t.session.Create(ctx, terms)
 	if err != nil {
@@ -208,7 +208,7 @@ func (m *Mode) request(w http.ResponseWriter, r *http.Request, t *tool) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := within(r)
+	ctx, cancel := m.within(r)
 	defer cancel()
 	c, err := m.enter(ctx, r, t)
 	if err != nil {
@@ -287,7 +287,7 @@ type builder func() (*audit.Change, error)
 
 // change does what brings keys with it: made anew as long as others are faster, and followed by the keys that belong to it.
 func (m *Mode) change(w http.ResponseWriter, r *http.Request, t *tool, prepare func(context.Context, *audit.Channel) (builder, error)) error {
-	ctx, cancel := within(r)
+	ctx, cancel := m.within(r)
 	defer cancel()
 	c, err := m.enter(ctx, r, t)
 	if err != nil {

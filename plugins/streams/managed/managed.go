@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,7 @@ const (
 	MaxPayload   = 512 << 10        // bytes of a record that is sent or answered in clear
 	MaxBody      = 1 << 20          // of a request with a record
 	MaxRequest   = 50 * time.Second // that one request may take: seals again, rekeys
+	MaxAtOnce    = 30               // requests of one tool, without live feeds: fewer than payloads of a DID that may wait for their record
 	defaultWait  = 10 * time.Second // for finality
 	expireEvery  = 30 * time.Second
 	identityName = "identity" // the plugin whose state holds the documents of readers
@@ -42,6 +44,10 @@ type Mode struct {
 	tools  []*tool
 	opened *opened
 	pace   time.Duration // between looks for epochs that are due
+
+	life context.Context // ends when the node stops, and with it what is done for requests
+	end  context.CancelFunc
+	gate sync.RWMutex // requests hold it for reading: keys go when none is left
 }
 
 // Config is what the mode is made of.
@@ -59,6 +65,7 @@ func Open(c Config) (*Mode, error) {
 	if m.pace == 0 {
 		m.pace = expireEvery
 	}
+	m.life, m.end = context.WithCancel(context.Background())
 	var err error
 	m.tools, err = openTools(c.Host.Dir, c.Settings)
 	if err != nil {
@@ -74,6 +81,22 @@ func Open(c Config) (*Mode, error) {
 		}
 	}
 	return m, nil
+}
+
+// begin takes a place for a request of a tool; the caller gives it back by calling done.
+func (m *Mode) begin(t *tool) (done func(), err error) {
+	select {
+	case t.places <- struct{}{}:
+	default:
+		return nil, plugins.Reject("busy", "%d requests of %s run already", MaxAtOnce, t.name)
+	}
+	m.gate.RLock()
+	done = func() { m.gate.RUnlock(); <-t.places }
+	if m.life.Err() != nil {
+		done()
+		return nil, plugins.Reject("shutting_down", "the node stops")
+	}
+	return done, nil
 }
 
 // session is a tool as a client of this node.
@@ -123,8 +146,11 @@ func (m *Mode) Run(ctx context.Context) error {
 	}
 }
 
-// close overwrites the keys in memory.
+// close ends the requests that run, and overwrites the keys in memory once they have.
 func (m *Mode) close() {
+	m.end()
+	m.gate.Lock()
+	defer m.gate.Unlock()
 	for _, t := range m.tools {
 		t.close()
 	}

@@ -39,7 +39,7 @@ func (m *Mode) write(w http.ResponseWriter, r *http.Request, t *tool) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := within(r)
+	ctx, cancel := m.within(r)
 	defer cancel()
 	c, err := m.enter(ctx, r, t)
 	if err == nil {
@@ -176,7 +176,7 @@ type openedPage struct {
 
 // read is GET /api/v1/managed/channels/{id}/records.
 func (m *Mode) read(w http.ResponseWriter, r *http.Request, t *tool) error {
-	ctx, cancel := within(r)
+	ctx, cancel := m.within(r)
 	defer cancel()
 	c, err := m.enter(ctx, r, t)
 	if err != nil {
@@ -200,7 +200,7 @@ func (m *Mode) readOne(w http.ResponseWriter, r *http.Request, t *tool) error {
 	if err != nil {
 		return plugins.Reject("bad_parameter", "a record is named by its seq")
 	}
-	ctx, cancel := within(r)
+	ctx, cancel := m.within(r)
 	defer cancel()
 	c, err := m.enter(ctx, r, t)
 	if err != nil {
@@ -293,7 +293,7 @@ func (m *Mode) validate(w http.ResponseWriter, r *http.Request, t *tool) error {
 	if len(claims) == 0 || len(claims) > client.MaxClaims {
 		return plugins.Reject("bad_value", "%d claims: want 1 to %d", len(claims), client.MaxClaims)
 	}
-	ctx, cancel := within(r)
+	ctx, cancel := m.within(r)
 	defer cancel()
 	c, err := m.enter(ctx, r, t)
 	if err != nil {

@@ -36,7 +36,7 @@ func (m *Mode) Routes() []plugins.Route {
 	write := rest.WithBody(m.route(http.MethodPost, records, m.write, "timeout", "receipts"), MaxBody)
 	validate := rest.WithBody(m.route(http.MethodPost, one+"/validate", m.validate), rest.MaxVerifyBody)
 	validate.Rate = plugins.RateVerify
-	live := m.route(http.MethodGet, one+"/live", m.live, m.door.query(http.MethodGet, livePath)...)
+	live := m.stream(http.MethodGet, one+"/live", m.live, m.door.query(http.MethodGet, livePath)...)
 	live.Gives = []string{"text/event-stream"}
 	return []plugins.Route{
 		live,
@@ -56,6 +56,18 @@ func (m *Mode) Routes() []plugins.Route {
 
 // route is a route for the tool whose key calls.
 func (m *Mode) route(method, path string, serve handler, query ...string) plugins.Route {
+	return m.stream(method, path, func(w http.ResponseWriter, r *http.Request, t *tool) error {
+		done, err := m.begin(t)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return serve(w, r, t)
+	}, query...)
+}
+
+// stream is a route whose answer may have no end: feeds have bounds of their own, and end with the node's feed.
+func (m *Mode) stream(method, path string, serve handler, query ...string) plugins.Route {
 	return rest.Token(method, path, plugins.ScopeChannelsManaged, func(w http.ResponseWriter, r *http.Request) error {
 		if err := secure(r); err != nil {
 			return err
@@ -106,9 +118,11 @@ func (m *Mode) identities(w http.ResponseWriter, r *http.Request) error {
 	return rest.Answer(w, http.StatusOK, rest.List[client.ManagedIdentity]{Items: list})
 }
 
-// within bounds what is done for a request. Hanging up cancels nothing: what was begun comes to its end.
-func within(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(r.Context()), MaxRequest)
+// within bounds what is done for a request. Hanging up cancels nothing: what was begun comes to its end, unless the node stops.
+func (m *Mode) within(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), MaxRequest)
+	stop := context.AfterFunc(m.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // enter opens the channel of the path as the tool sees it now.
@@ -189,6 +203,8 @@ func refusal(err error) error {
 		return &plugins.Problem{Rejection: plugins.Rejection{Code: p.Code, Detail: p.Detail}, More: more}
 	case errors.Is(err, context.DeadlineExceeded):
 		return plugins.Reject("busy", "this took longer than %s", MaxRequest)
+	case errors.Is(err, context.Canceled):
+		return plugins.Reject("shutting_down", "the node stops: what was sent may still be carried out, look before it is sent again")
 	case errors.As(err, &fault):
 		return fault.err
 	case errors.Is(err, audit.ErrNoKey):

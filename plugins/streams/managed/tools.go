@@ -25,6 +25,7 @@ type tool struct {
 	locked   bool
 	session  *audit.Session // nil: locked
 	http     *http.Client   // to this node's channel routes; nil: locked
+	places   chan struct{}  // one is taken by each request that runs
 
 	mu   sync.Mutex // guards file, which is for one goroutine
 	file *keyfile.File
@@ -83,7 +84,7 @@ func openTool(dir, name, passphrase string) (*tool, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tool{name: name, file: file, identity: audit.Identity{DID: file.DID}}
+	t := &tool{name: name, file: file, identity: audit.Identity{DID: file.DID}, places: make(chan struct{}, MaxAtOnce)}
 	if !file.Encrypted() {
 		return nil, fmt.Errorf("%s is not encrypted: 'weft managed add' makes one that is", path)
 	}
