@@ -78,6 +78,11 @@ func (r *issuerAdding) run() error {
 	case r.section.Access != "token" && r.section.Access != "loopback":
 		return usage("--access %s: want token or loopback", r.section.Access)
 	}
+	if r.remember {
+		if err := config.CheckSecret(r.passphraseFile); err != nil {
+			return fmt.Errorf("--remember: %w", err) // or the node would not start
+		}
+	}
 	dir := config.Dir(r.dir)
 	node, err := dir.Load(nil, nil)
 	if err != nil {

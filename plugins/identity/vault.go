@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"weft/plugins"
 	"weft/plugins/identity/keyfile"
@@ -41,12 +39,11 @@ func openVault(dir string, s Settings) (*vault, error) {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(dir, file)
 	}
-	words, err := os.ReadFile(file)
+	words, err := keyfile.ReadPassphrase(file)
 	if err != nil {
 		return nil, fmt.Errorf("keystorePassphraseFile: %w", err)
 	}
-	line, _, _ := strings.Cut(string(words), "\n")
-	return v, store.Unlock(strings.TrimRight(line, "\r"))
+	return v, store.Unlock(words)
 }
 
 // signer signs with one key of the vault.

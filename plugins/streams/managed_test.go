@@ -383,6 +383,9 @@ func TestManagedSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "seen"), []byte(toolPassphrase+"\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
 	plain, err := keyfile.New("did:weft:plain", keyfile.Protection{Unencrypted: true})
 	if err != nil {
 		t.Fatal(err)
@@ -418,6 +421,7 @@ func TestManagedSettings(t *testing.T) {
 		`{"managed":{"enabled":true,"identities":["siem","twin"],"passphraseFile":"words"}}`:     "one DID",
 		`{"managed":{"enabled":true,"identities":["siem"],"passphraseFile":"nothing"}}`:          "managed.passphraseFile",
 		`{"managed":{"enabled":true,"identities":["siem"],"passphraseFile":"empty"}}`:            "empty line",
+		`{"managed":{"enabled":true,"identities":["siem"],"passphraseFile":"seen"}}`:             "others on this machine may read it",
 		`{"managed":{"enabled":true,"identities":["siem"],"passphraseFile":"wrong"}}`:            "passphrase is wrong",
 		`{"managed":{"enabled":true,"identities":["` + strings.Repeat(`a","`, 64) + `siem"]}}`:   "at most 64",
 		`{"managed":{"enabled":true,"identities":["siem"],"passphraseFile":"words","key":"s3"}}`: "managed.key: no such member",

@@ -1,6 +1,7 @@
 package keyfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,20 @@ func Read(path string) (*File, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return f, nil
+}
+
+// ReadPassphrase is the first line of a file that nobody else may read, so that a process without a person opens key files.
+func ReadPassphrase(path string) (string, error) {
+	raw, err := readSecret(path, MaxFileBytes)
+	if err != nil {
+		return "", err
+	}
+	defer clear(raw)
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	if line = bytes.TrimRight(line, "\r"); len(line) == 0 {
+		return "", fault(CodePassphrase, "%s begins with an empty line", path)
+	}
+	return string(line), nil
 }
 
 // Create writes a new file, durable and readable by its owner only. It overwrites nothing.

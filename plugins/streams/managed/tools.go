@@ -3,9 +3,7 @@ package managed
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"weft/client/audit"
@@ -59,7 +57,7 @@ func openTools(dir string, s Settings) (list []*tool, err error) {
 	return list, nil
 }
 
-// readPassphrase is the first line of a file; empty without one.
+// readPassphrase is empty without a file.
 func readPassphrase(dir, file string) (string, error) {
 	if file == "" {
 		return "", nil
@@ -67,15 +65,11 @@ func readPassphrase(dir, file string) (string, error) {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(dir, file)
 	}
-	words, err := os.ReadFile(file)
+	words, err := keyfile.ReadPassphrase(file)
 	if err != nil {
 		return "", fmt.Errorf("managed.passphraseFile: %w", err)
 	}
-	line, _, _ := strings.Cut(string(words), "\n")
-	if line = strings.TrimRight(line, "\r"); line == "" {
-		return "", fmt.Errorf("managed.passphraseFile: %s begins with an empty line", file)
-	}
-	return line, nil
+	return words, nil
 }
 
 func openTool(dir, name, passphrase string) (*tool, error) {
