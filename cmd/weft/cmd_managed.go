@@ -32,7 +32,7 @@ POST plaintext with an API key to their own node, which holds the keys of their 
 reads what they read. It is off unless a tool is added. All participants see the mark:
 custody node. Whatever can hold keys should, and use 'weft channel' or the client package.`,
 	}
-	c.AddCommand(newManagedAddCommand(s), newManagedListCommand(s))
+	c.AddCommand(newManagedAddCommand(s), newManagedKeyCommand(s), newManagedListCommand(s))
 	return c
 }
 
@@ -56,7 +56,7 @@ up when it starts again.
 
 All tools of a node have one passphrase. --remember lets the node read it from the same
 file at its start; otherwise it answers keystore_locked to them. A run that was cut off
-after the keys were written is finished by the same command.`,
+after the DID was published is finished by the same command.`,
 		Example: `  weft managed add siem --dir weft --passphrase-file words.txt --remember
   weft managed add erp --dir weft --passphrase-file words.txt --recovery-file paper.keys`,
 		Args: cobra.ExactArgs(1),
@@ -85,19 +85,40 @@ func (r *managedAdding) run(ctx context.Context) error {
 	case r.wait != "final":
 		return usage("--wait %s: the DID must be final before node.json names it", r.wait)
 	}
-	dir := config.Dir(r.dir)
-	node, err := dir.Load(nil, nil)
+	if r.remember {
+		if err := config.CheckSecret(r.passphraseFile); err != nil {
+			return fmt.Errorf("--remember: %w", err) // or the node would not start
+		}
+	}
+	_, _, settings, err := r.settings()
 	if err != nil {
 		return err
-	}
-	section, settings, err := readManaged(node.Plugins[streams.Name])
-	if err != nil {
-		return err
-	}
-	if slices.Contains(settings.Identities, r.name) {
-		return fmt.Errorf("node.json has a tool %s already", r.name)
 	}
 	id, err := r.identity(ctx, settings)
+	if err != nil {
+		return err
+	}
+	if err := r.enter(); err != nil {
+		return err
+	}
+	return r.report(ctx, id)
+}
+
+// settings reads node.json, which must not have the tool yet.
+func (r *managedAdding) settings() (node config.Node, section map[string]json.RawMessage, settings managed.Settings, err error) {
+	if node, err = config.Dir(r.dir).Load(nil, nil); err != nil {
+		return node, nil, settings, err
+	}
+	section, settings, err = readManaged(node.Plugins[streams.Name])
+	if err == nil && slices.Contains(settings.Identities, r.name) {
+		err = fmt.Errorf("node.json has a tool %s already; 'weft managed key %s' makes another API key", r.name, r.name)
+	}
+	return node, section, settings, err
+}
+
+// enter names the tool in node.json, as that is by now: making a DID takes a while.
+func (r *managedAdding) enter() error {
+	node, section, settings, err := r.settings()
 	if err != nil {
 		return err
 	}
@@ -110,10 +131,7 @@ func (r *managedAdding) run(ctx context.Context) error {
 	if node.Plugins[streams.Name], err = writeManaged(section, settings); err != nil {
 		return err
 	}
-	if err := dir.WriteNode(node); err != nil {
-		return err
-	}
-	return r.report(ctx, id)
+	return config.Dir(r.dir).WriteNode(node)
 }
 
 // readManaged takes the settings out of the plugin's section; the rest of it stays as it is.
@@ -169,7 +187,7 @@ func (r *managedAdding) identity(ctx context.Context, settings managed.Settings)
 		return "", err
 	}
 	if _, err := node.Resolve(ctx, file.DID, client.ResolveOptions{}); err != nil {
-		return "", fmt.Errorf("%s is there already, and its DID is not on the ledger: remove the file to begin anew: %w", path, remote(node, err))
+		return "", fmt.Errorf("%s is there already, and its DID is not on the ledger: remove it to begin anew, and what --next-file and --recovery-file made: %w", path, remote(node, err))
 	}
 	return file.DID, nil
 }
@@ -203,7 +221,7 @@ func (r *managedAdding) make(ctx context.Context, path, words string) (string, e
 func (r *managedAdding) report(ctx context.Context, id string) error {
 	key, err := r.apiKey(ctx, id)
 	if err != nil {
-		fmt.Fprintf(r.err, "weft: no API key was made: %s\nAs the operator: POST /api/v1/admin/api-keys {\"name\":…,\"did\":\"%s\",\"scopes\":[\"%s\"]}\n", err, id, plugins.ScopeChannelsManaged)
+		fmt.Fprintf(r.err, "weft: no API key was made: %s\n'weft managed key %s' makes one\n", err, r.name)
 	}
 	if r.json {
 		return r.printJSON(map[string]any{"name": r.name, "did": id, "keys": managed.KeyFile(r.dir, r.name), "apiKey": key.Key, "apiKeyExpiresAt": key.ExpiresAt})
@@ -224,13 +242,54 @@ func (r *managedAdding) apiKey(ctx context.Context, id string) (client.APIKey, e
 	if r.noKey {
 		return client.APIKey{}, nil
 	}
-	node, err := r.client(client.DefaultRetry())
+	return r.makeToolKey(ctx, r.name, id)
+}
+
+// makeToolKey makes an API key of a tool, for as long as the node allows.
+func (s *shell) makeToolKey(ctx context.Context, name, id string) (client.APIKey, error) {
+	node, err := s.client(client.DefaultRetry())
 	if err != nil {
 		return client.APIKey{}, err
 	}
 	year := time.Now().AddDate(1, 0, 0)
-	key, err := node.AddAPIKey(ctx, client.APIKey{Name: "managed " + r.name, DID: id, Scopes: []string{plugins.ScopeChannelsManaged}, ExpiresAt: &year})
+	key, err := node.AddAPIKey(ctx, client.APIKey{Name: "managed " + name, DID: id, Scopes: []string{plugins.ScopeChannelsManaged}, ExpiresAt: &year})
 	return key, remote(node, err)
+}
+
+func newManagedKeyCommand(s *shell) *cobra.Command {
+	return &cobra.Command{
+		Use:   "key NAME --dir DIR",
+		Short: "make another API key of a tool",
+		Long: `Makes an API key of a tool that 'weft managed add' made, and shows it this once: before the
+old one ends, or instead of one that was lost. Earlier keys hold until they end or are
+revoked (DELETE /api/v1/admin/api-keys/ID).`,
+		Example: "  weft managed key siem --dir weft",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return s.anotherToolKey(c.Context(), args[0]) },
+	}
+}
+
+func (s *shell) anotherToolKey(ctx context.Context, name string) error {
+	switch {
+	case s.dir == "":
+		return usage("--dir is missing: which node's data folder?")
+	case !managed.IsName(name):
+		return usage("%q: want 1 to %d of a-z 0-9 - _", name, managed.MaxNameBytes)
+	}
+	file, err := keyfile.Read(managed.KeyFile(s.dir, name))
+	if err != nil {
+		return err
+	}
+	key, err := s.makeToolKey(ctx, name, file.DID)
+	if err != nil {
+		return err
+	}
+	if s.json {
+		return s.printJSON(map[string]any{"name": name, "did": file.DID, "apiKey": key.Key, "apiKeyExpiresAt": key.ExpiresAt})
+	}
+	s.table([][]string{{"tool", name}, {"did", file.DID}, {"API key", key.Key}, {"until", clock(key.ExpiresAt)}})
+	s.print("\nThe API key is not shown again.\n")
+	return nil
 }
 
 // managedRow is a tool as list shows it.

@@ -43,15 +43,26 @@ func operate(t *testing.T, want int, n *testnet.Network, i int, args ...string) 
 func TestManagedAtTheCommandLine(t *testing.T) {
 	n, dir := startTestNetwork(t), t.TempDir()
 	words, other := filepath.Join(dir, "words"), filepath.Join(dir, "other")
-	for file, text := range map[string]string{words: "correct horse\n", other: "battery staple\n"} {
+	seen := filepath.Join(dir, "seen")
+	for file, text := range map[string]string{words: "correct horse\n", other: "battery staple\n", seen: "correct horse\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Chmod(seen, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	operate(t, 2, n, 0, "managed", "add", "siem")
 	operate(t, 2, n, 0, "managed", "add", "../siem", "--passphrase-file", words)
 	siem := addTool(t, n, 0, "siem", words, "--remember", "--recovery-file", filepath.Join(dir, "paper.keys"))
 	operate(t, 1, n, 0, "managed", "add", "siem", "--passphrase-file", words)
+	operate(t, 1, n, 0, "managed", "add", "open", "--passphrase-file", seen, "--remember")
+	operate(t, 1, n, 0, "managed", "key", "nobody")
+	var more managedAdded
+	if err := json.Unmarshal([]byte(operate(t, 0, n, 0, "managed", "key", "siem", "--json")), &more); err != nil || more.DID != siem.DID || more.APIKey == siem.APIKey {
+		t.Errorf("another key: %+v, %v", more, err)
+	}
+	siem.APIKey = more.APIKey
 	operate(t, 1, n, 0, "managed", "add", "erp", "--passphrase-file", other)
 	erp := addTool(t, n, 1, "erp", words, "--remember")
 	wantText(t, operate(t, 0, n, 0, "managed", "list"), "siem", siem.DID, "true")
