@@ -20,6 +20,9 @@ import (
 	"weft/config/genesis"
 	"weft/internal/store"
 	"weft/node"
+	"weft/plugins/identity/keyfile"
+	"weft/plugins/streams"
+	"weft/plugins/streams/managed"
 	"weft/receipt"
 	"weft/tangle"
 )
@@ -84,6 +87,7 @@ func (d *doctor) run(ctx context.Context) error {
 	d.checkGenesis()
 	d.checkMembers()
 	d.checkSecrets()
+	d.checkTools()
 	d.checkFolder()
 	d.checkDisk()
 	d.checkStore()
@@ -190,6 +194,33 @@ func (d *doctor) checkSecrets() {
 		return
 	}
 	d.note("secrets", verdictGood, "", "nobody else on this machine may read them")
+}
+
+// checkTools looks at the key files of managed mode, without opening them: a node that cannot read one does not start.
+func (d *doctor) checkTools() {
+	if d.settings == nil {
+		return // said already
+	}
+	_, settings, err := readManaged(d.settings.Plugins[streams.Name])
+	if err == nil && !settings.Enabled {
+		return
+	}
+	for _, name := range settings.Identities {
+		_, fault := keyfile.Read(managed.KeyFile(d.dir, name))
+		err = errors.Join(err, fault)
+	}
+	if file := settings.PassphraseFile; file != "" {
+		_, fault := keyfile.ReadPassphrase(d.data.Path(file))
+		err = errors.Join(err, fault)
+	}
+	switch {
+	case err != nil:
+		d.note("managed", verdictBad, "mend or restore the file; the node does not start without it", "%s", err)
+	case settings.PassphraseFile == "":
+		d.note("managed", verdictWarn, "name its file in plugins.streams.managed.passphraseFile", "keys of %d tools, which stay locked without a passphrase", len(settings.Identities))
+	default:
+		d.note("managed", verdictGood, "", "this node acts for %d tools", len(settings.Identities))
+	}
 }
 
 func (d *doctor) checkFolder() {

@@ -67,6 +67,14 @@ func TestManagedAtTheCommandLine(t *testing.T) {
 	erp := addTool(t, n, 1, "erp", words, "--remember")
 	wantText(t, operate(t, 0, n, 0, "managed", "list"), "siem", siem.DID, "true")
 	checkToolKeys(t, siem, words)
+	wantText(t, operate(t, 0, n, 0, "doctor"), "this node acts for 1 tools")
+	if err := os.Chmod(siem.Keys, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, operate(t, 1, n, 0, "doctor"), "siem.keys: others on this machine may read it")
+	if err := os.Chmod(siem.Keys, 0o600); err != nil {
+		t.Fatal(err)
+	}
 
 	for i := range 2 {
 		if err := n.StopNode(i); err != nil {
