@@ -300,6 +300,9 @@ func (r *channeling) list(ctx context.Context, f client.ChannelFilter) error {
 		return nil
 	})
 	r.table(rows)
+	if err == nil && r.session.Identity.DID == "" && !r.json {
+		fmt.Fprintln(r.err, "only public ones: --keys FILE lists what its DID may know of")
+	}
 	return err
 }
 
