@@ -179,6 +179,9 @@ func (r *managedAdding) identity(ctx context.Context, settings managed.Settings)
 	case err != nil:
 		return "", err
 	}
+	if !file.Encrypted() {
+		return "", fmt.Errorf("%s is not encrypted: a node does not start with it", path)
+	}
 	if err := opens(path, passphrase); err != nil {
 		return "", err
 	}

@@ -57,6 +57,8 @@ func TestManagedAtTheCommandLine(t *testing.T) {
 	siem := addTool(t, n, 0, "siem", words, "--remember", "--recovery-file", filepath.Join(dir, "paper.keys"))
 	operate(t, 1, n, 0, "managed", "add", "siem", "--passphrase-file", words)
 	operate(t, 1, n, 0, "managed", "add", "open", "--passphrase-file", seen, "--remember")
+	operate(t, 0, n, 0, "did", "create", managed.KeyFile(string(n.Nodes[0].Dir), "plain"), "--unencrypted", "--yes")
+	operate(t, 1, n, 0, "managed", "add", "plain", "--passphrase-file", words)
 	operate(t, 1, n, 0, "managed", "key", "nobody")
 	var more managedAdded
 	if err := json.Unmarshal([]byte(operate(t, 0, n, 0, "managed", "key", "siem", "--json")), &more); err != nil || more.DID != siem.DID || more.APIKey == siem.APIKey {
