@@ -48,10 +48,23 @@ func TestIdentityCommands(t *testing.T) {
 	wantText(t, out, `"id":"did:weft:`, `"verified":true`, `"status":"final"`, `"versionId":"2-`)
 }
 
-// TestChannelCommands runs what docs/channels.md shows.
+// TestChannelCommands runs what docs/channels.md shows: the network starts again before a tool's key is used.
 func TestChannelCommands(t *testing.T) {
-	out := runBesideNetwork(t, "bin/weft testnet --dir net", shellBlocks(t, "../../docs/channels.md"))
-	wantText(t, out, "port scan", "bad login", "2 records, 1 opened")
+	before, after, found := strings.Cut(shellBlocks(t, "../../docs/channels.md"), "KEY=weft_...\n")
+	if !found {
+		t.Fatal("the page uses no key")
+	}
+	folder := newReadmeFolder(t)
+	key := ""
+	t.Run("keys", func(t *testing.T) {
+		out := folder.runBeside(t, "bin/weft testnet --dir net", before)
+		wantText(t, out, "port scan", "bad login", "3 records, 1 opened")
+		key = regexp.MustCompile(`weft_[0-9a-f]{16}_\S+`).FindString(out)
+	})
+	t.Run("managed", func(t *testing.T) {
+		out := folder.runBeside(t, "bin/weft testnet --dir net", "KEY="+key+"\n"+after)
+		wantText(t, out, `"text":"port scan from 192.0.2.7"`, `"seq":2`, `"valid":true`)
+	})
 }
 
 // TestWalkthrough runs the age check in curl.
@@ -74,21 +87,24 @@ func TestWalkthrough(t *testing.T) {
 // runBesideNetwork runs a script beside a network that a command starts, and returns all it printed.
 func runBesideNetwork(t *testing.T, background, script string) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("skipped: -short, and this starts a network of four")
-	}
-	for _, program := range []string{"sh", "curl", "sed"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("skipped: %v", err)
-		}
-	}
-	dir, ports := readmeFolder(t)
-	startReadmeNetwork(t, dir, background)
+	return newReadmeFolder(t).runBeside(t, background, script)
+}
+
+// readmeFolder is where a newcomer types.
+type readmeFolder struct {
+	dir   string
+	ports *strings.Replacer
+}
+
+// runBeside runs a script beside a network that a command starts, which ends with the test.
+func (f readmeFolder) runBeside(t *testing.T, background, script string) string {
+	t.Helper()
+	startReadmeNetwork(t, f.dir, background)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-eu", "-c", ports.Replace(script))
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "WEFT_DIR=", "WEFT_TOKEN_FILE=", ports.Replace("WEFT_API=http://127.0.0.1:8080"))
+	cmd := exec.CommandContext(ctx, "sh", "-eu", "-c", f.ports.Replace(script))
+	cmd.Dir = f.dir
+	cmd.Env = append(os.Environ(), "WEFT_DIR=", "WEFT_TOKEN_FILE=", f.ports.Replace("WEFT_API=http://127.0.0.1:8080"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -119,10 +135,18 @@ func shellBlocks(t *testing.T, page string) string {
 	return b.String()
 }
 
-// readmeFolder holds a binary and a network as the README's commands make them, but on free ports. What it returns puts
-// these in the place of the README's.
-func readmeFolder(t *testing.T) (string, *strings.Replacer) {
+// newReadmeFolder holds a binary and a network as the README's commands make them, but on free ports, which are put in the
+// place of the README's.
+func newReadmeFolder(t *testing.T) readmeFolder {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped: -short, and this starts a network of four")
+	}
+	for _, program := range []string{"sh", "curl", "sed"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("skipped: %v", err)
+		}
+	}
 	dir := t.TempDir()
 	program, err := exec.LookPath("weft")
 	if err != nil {
@@ -145,7 +169,7 @@ func readmeFolder(t *testing.T) (string, *strings.Replacer) {
 	for i, node := range net.Nodes {
 		pairs = append(pairs, fmt.Sprintf("http://127.0.0.1:%d", 8080+i), node.API)
 	}
-	return dir, strings.NewReplacer(pairs...)
+	return readmeFolder{dir, strings.NewReplacer(pairs...)}
 }
 
 // startReadmeNetwork runs the README's first terminal, and ends it as Ctrl-C does when the test ends.
