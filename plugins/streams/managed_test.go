@@ -303,17 +303,22 @@ func TestManagedCallers(t *testing.T) {
 func TestManagedNeedsASecureTransport(t *testing.T) {
 	for _, r := range managedRoutes(t) {
 		for name, c := range map[string]struct {
-			tls    *tls.ConnectionState
-			caller plugins.Caller
-			passes bool
+			tls     *tls.ConnectionState
+			caller  plugins.Caller
+			proxied string
+			passes  bool
 		}{
-			"plain HTTP":        {nil, plugins.Caller{}, false},
-			"TLS":               {&tls.ConnectionState{}, plugins.Caller{}, true},
-			"this machine":      {nil, plugins.Caller{Loopback: true}, true},
-			"operator's socket": {nil, plugins.Caller{Operator: true}, true},
+			"plain HTTP":                    {nil, plugins.Caller{}, "", false},
+			"plain HTTP that claims TLS":    {nil, plugins.Caller{}, "https", false},
+			"TLS":                           {&tls.ConnectionState{}, plugins.Caller{}, "", true},
+			"this machine":                  {nil, plugins.Caller{Loopback: true}, "", true},
+			"operator's socket":             {nil, plugins.Caller{Operator: true}, "", true},
+			"a proxy here that ends TLS":    {nil, plugins.Caller{Loopback: true}, "https", true},
+			"a proxy here that ends no TLS": {nil, plugins.Caller{Loopback: true}, "http", false},
 		} {
 			q := httptest.NewRequest(r.Method, "/", nil).WithContext(plugins.WithCaller(t.Context(), c.caller))
 			q.TLS = c.tls
+			q.Header.Set("X-Forwarded-Proto", c.proxied)
 			err := r.Serve(httptest.NewRecorder(), q)
 			refused := plugins.Rejected(err) != nil && plugins.Rejected(err).Code == "insecure_transport"
 			if refused == c.passes {

@@ -81,9 +81,10 @@ func (m *Mode) stream(method, path string, serve handler, query ...string) plugi
 	}, query...)
 }
 
-// secure refuses plaintext that others could have read on its way.
+// secure refuses plaintext that others could have read on its way. What a proxy says of that is believed only if it is bad.
 func secure(r *http.Request) error {
-	if c := plugins.CallerOf(r.Context()); r.TLS != nil || c.Loopback || c.Operator {
+	c := plugins.CallerOf(r.Context())
+	if proxied := r.Header.Get("X-Forwarded-Proto"); proxied != "http" && (r.TLS != nil || c.Loopback || c.Operator) {
 		return nil
 	}
 	return plugins.Reject("insecure_transport", "managed mode takes and gives plaintext: over TLS, or on the node's own machine")
