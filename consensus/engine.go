@@ -240,7 +240,7 @@ func (e *Engine) commit(leader *witness) *Commit {
 		gcRound: gcRound(e.state.Round, e.config.GCRounds),
 		horizon: c.Time.Add(-e.config.Horizon),
 	})
-	c.Digest = e.digest(c)
+	c.Digest = c.DigestAfter(e.state.Digest)
 	return c
 }
 
@@ -256,9 +256,10 @@ func (e *Engine) commitTime(leader *witness) tangle.Time {
 	return max(e.state.Time, median(times))
 }
 
-func (e *Engine) digest(c *Commit) tangle.Hash {
+// DigestAfter chains a commit to the digest of the one before.
+func (c *Commit) DigestAfter(before tangle.Hash) tangle.Hash {
 	h := sha256.New()
-	b := append([]byte("weft/commit/1"), e.state.Digest[:]...)
+	b := append([]byte("weft/commit/1"), before[:]...)
 	b = binary.BigEndian.AppendUint64(b, c.Index)
 	b = append(b, c.Leader.ID[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Time))

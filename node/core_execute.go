@@ -17,12 +17,17 @@ import (
 	"weft/tangle"
 )
 
-// executor turns commits into positions, outcomes, the log and checkpoints.
+// executor turns commits into positions, outcomes, the log and checkpoints. A Core executes what its committee decides, and
+// Replay what a store holds, by the same code.
 type executor struct {
+	store     store.Store
+	network   string
+	schedule  consensus.Schedule
 	plugins   []*ledgerPlugin
 	byKind    map[tangle.Kind]*ledgerPlugin
 	size      uint64 // positions given
 	written   int    // bytes, by entries of the commit that is being executed
+	unsaved   int    // bytes that plugins have written and the store does not have yet
 	last      checkpointMark
 	certified checkpointMark
 	members   tangle.Hash
@@ -64,6 +69,7 @@ func (x *executor) write(b *store.Batch) {
 
 // applied forgets what the store now holds.
 func (x *executor) applied() {
+	x.unsaved = 0
 	for _, p := range x.plugins {
 		p.state.applied()
 		p.index.applied()
@@ -103,8 +109,7 @@ func (s *step) execute() error {
 const MaxCommitWriteBytes = 12 << 20
 
 func (s *step) executeCommit(c *consensus.Commit) error {
-	first := s.exec.size
-	s.exec.written = 0
+	first := s.exec.begin()
 	for _, v := range c.Messages {
 		if err := s.order(c, v); err != nil {
 			return err
@@ -122,21 +127,11 @@ func (s *step) executeCommit(c *consensus.Commit) error {
 
 // order gives a message its place and applies its entries.
 func (s *step) order(c *consensus.Commit, v *tangle.Vertex) error {
-	settled := Settled{Status: StatusOrdered, Commit: c.Index, Time: c.Time}
+	settled, err := s.exec.order(c, v.Message, s.checks[v.ID], &s.batch)
+	if err != nil {
+		return err
+	}
 	if !v.IsWitness() {
-		settled.Position = tangle.Position(s.exec.size)
-		settled.Codes = make([]string, len(v.Entries))
-		for i := range v.Entries {
-			code, err := s.apply(c, v, settled.Position, i)
-			if err != nil {
-				return err
-			}
-			settled.Codes[i] = code
-		}
-		if err := s.appendLog(v.ID, settled); err != nil {
-			return err
-		}
-		s.exec.size++
 		s.leaveOutbox(v.Message)
 		s.out.Events = append(s.out.Events, Event{Kind: EventOrdered, Message: v.Message, Commit: c.Index, Position: settled.Position, Time: c.Time})
 	}
@@ -144,19 +139,54 @@ func (s *step) order(c *consensus.Commit, v *tangle.Vertex) error {
 	return nil
 }
 
-// apply executes one entry and returns its outcome: empty, or the code of its rejection.
-func (s *step) apply(c *consensus.Commit, v *tangle.Vertex, p tangle.Position, i int) (code string, err error) {
-	e := v.Entries[i]
-	owner := s.exec.byKind[e.Kind]
+// begin is called before the messages of each commit; it returns the first position that they are given.
+func (x *executor) begin() (first uint64) {
+	x.written = 0
+	return x.size
+}
+
+// order gives a message of a commit its place, applies its entries, and says what became of them. checks are what the
+// plugins' Check said of the first entries, maybe of none.
+func (x *executor) order(c *consensus.Commit, m *tangle.Message, checks []Checked, b *store.Batch) (Settled, error) {
+	settled := Settled{Status: StatusOrdered, Commit: c.Index, Time: c.Time}
+	if m.IsWitness() {
+		return settled, nil
+	}
+	settled.Position = tangle.Position(x.size)
+	settled.Codes = make([]string, len(m.Entries))
+	for i := range m.Entries {
+		code, err := x.apply(c, m, i, checks)
+		if err != nil {
+			return settled, err
+		}
+		settled.Codes[i] = code
+	}
+	if err := x.appendLog(m.ID, settled, b); err != nil {
+		return settled, err
+	}
+	b.Set(store.Key(store.PrefixPosition, store.U64(x.size)), m.ID[:])
+	x.size++
+	return settled, nil
+}
+
+// apply executes entry i of the message at the next position and returns its outcome: empty, or the code of its rejection.
+func (x *executor) apply(c *consensus.Commit, m *tangle.Message, i int, checks []Checked) (code string, err error) {
+	e, p := m.Entries[i], tangle.Position(x.size)
+	owner := x.byKind[e.Kind]
 	if owner == nil {
 		return "unknown_kind", nil
 	}
-	checked := s.checked(owner, v.Message, i)
+	var checked Checked
+	if i < len(checks) {
+		checked = checks[i]
+	} else { // of own and reloaded messages
+		checked = checkEntry(&owner.plugin, e)
+	}
 	ordered := plugins.Ordered{
-		Kind: e.Kind, Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: v.ID, Author: v.Header.Author,
+		Kind: e.Kind, Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: m.ID, Author: m.Header.Author,
 		Position: p, Index: i, Commit: c.Index, Time: c.Time,
 	}
-	if checked.Err == nil && s.exec.written > MaxCommitWriteBytes {
+	if checked.Err == nil && x.written > MaxCommitWriteBytes {
 		checked.Err = plugins.Reject("commit_full", "the entries before it in this commit have written too much")
 	}
 	if checked.Err == nil {
@@ -174,17 +204,9 @@ func (s *step) apply(c *consensus.Commit, v *tangle.Vertex, p tangle.Position, i
 		owner.plugin.Index(owner.index, ordered, rejected)
 	}
 	more := owner.state.take(c.Index) + owner.index.take(c.Index)
-	s.exec.written += more
-	s.written += more
-	return code, s.exec.fault()
-}
-
-// checked is the result of the plugin's Check: the pool's, or made now for own and reloaded messages.
-func (s *step) checked(owner *ledgerPlugin, m *tangle.Message, i int) Checked {
-	if list := s.checks[m.ID]; i < len(list) {
-		return list[i]
-	}
-	return checkEntry(&owner.plugin, m.Entries[i])
+	x.written += more
+	x.unsaved += more
+	return code, x.fault()
 }
 
 // checkEntry runs the Check of the plugin that owns an entry's kind; nil: none does.
@@ -226,17 +248,17 @@ func (p *ledgerPlugin) chain(at tangle.Position, index int, entry tangle.Hash, c
 }
 
 // appendLog adds the message's leaf to the RFC 6962 log.
-func (s *step) appendLog(id tangle.ID, settled Settled) error {
+func (x *executor) appendLog(id tangle.ID, settled Settled, b *store.Batch) error {
 	leaf := receipt.Leaf(settled.Position, id, rejected(settled.Codes))
 	n := int64(settled.Position)
-	hashes, err := tlog.StoredHashes(n, leaf, tlog.HashReaderFunc(s.logHashes))
+	hashes, err := tlog.StoredHashes(n, leaf, tlog.HashReaderFunc(x.logHashes))
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
 	at := tlog.StoredHashIndex(0, n)
 	for i, h := range hashes {
-		s.exec.edge[at+int64(i)] = h
-		s.batch.Set(store.Key(store.PrefixHash, store.U64(uint64(at+int64(i)))), append([]byte(nil), h[:]...))
+		x.edge[at+int64(i)] = h
+		b.Set(store.Key(store.PrefixHash, store.U64(uint64(at+int64(i)))), append([]byte(nil), h[:]...))
 	}
 	return nil
 }
@@ -249,12 +271,12 @@ func rejected(codes []string) []bool {
 	return out
 }
 
-func (s *step) logHashes(indexes []int64) ([]tlog.Hash, error) {
+func (x *executor) logHashes(indexes []int64) ([]tlog.Hash, error) {
 	out := make([]tlog.Hash, len(indexes))
 	for i, at := range indexes {
-		h, ok := s.exec.edge[at]
+		h, ok := x.edge[at]
 		if !ok {
-			b, err := s.config.Store.Get(store.Key(store.PrefixHash, store.U64(uint64(at))))
+			b, err := x.store.Get(store.Key(store.PrefixHash, store.U64(uint64(at))))
 			if err != nil {
 				return nil, fmt.Errorf("stored hash %d: %w", at, err)
 			}
@@ -314,24 +336,32 @@ func (s *step) settleVertex(v *tangle.Vertex, settled Settled) {
 
 // checkpointAfter makes the checkpoint that is due after a commit, and opens the poll on it.
 func (s *step) checkpointAfter(c *consensus.Commit) error {
-	if !s.schedule.Due(s.exec.last.time, s.exec.last.size, c.Time, s.exec.size) {
-		return nil
+	cp, due, err := s.exec.checkpoint(c)
+	if err != nil || !due {
+		return err
 	}
-	root, err := tlog.TreeHash(int64(s.exec.size), tlog.HashReaderFunc(s.logHashes))
+	s.persistCheckpoint(cp.mark, cp.text)
+	return s.openPoll(cp)
+}
+
+// checkpoint makes the checkpoint after a commit if it is due.
+func (x *executor) checkpoint(c *consensus.Commit) (made checkpoint, due bool, err error) {
+	if !x.schedule.Due(x.last.time, x.last.size, c.Time, x.size) {
+		return made, false, nil
+	}
+	root, err := tlog.TreeHash(int64(x.size), tlog.HashReaderFunc(x.logHashes))
 	if err != nil {
-		return fmt.Errorf("log: %w", err)
+		return made, false, fmt.Errorf("log: %w", err)
 	}
 	cp := receipt.Checkpoint{
-		Network: s.config.Genesis.Network, Size: s.exec.size, Root: tangle.Hash(root), Epoch: epoch,
-		Commit: c.Index, Time: c.Time, Members: s.exec.members,
+		Network: x.network, Size: x.size, Root: tangle.Hash(root), Epoch: epoch, Commit: c.Index, Time: c.Time, Members: x.members,
 	}
-	for _, p := range s.exec.plugins {
+	for _, p := range x.plugins {
 		cp.States = append(cp.States, receipt.State{Plugin: p.name, Digest: p.digest})
 	}
 	text := cp.Text()
-	s.exec.last = checkpointMark{commit: c.Index, size: cp.Size, time: cp.Time, text: sha256.Sum256(text)}
-	s.persistCheckpoint(s.exec.last, text)
-	return s.openPoll(checkpoint{s.exec.last, text})
+	x.last = checkpointMark{commit: c.Index, size: cp.Size, time: cp.Time, text: sha256.Sum256(text)}
+	return checkpoint{x.last, text}, true, nil
 }
 
 func (s *step) openPoll(cp checkpoint) error {

@@ -30,10 +30,6 @@ func NewCore(config CoreConfig, now tangle.Time) (*Core, error) {
 		committee: g.Committee(),
 		members:   map[tangle.Member]genesis.Member{},
 		repair:    gossip.NewRepair(config.Tuning.Repair),
-		schedule: consensus.Schedule{
-			Every: time.Duration(g.Consensus.CheckpointMillis) * time.Millisecond,
-			Fresh: time.Duration(g.Consensus.FreshCheckpointSeconds) * time.Second,
-		},
 		random:    rand.New(rand.NewChaCha8(config.Seed)),
 		now:       now,
 		progress:  now,
@@ -55,7 +51,7 @@ func NewCore(config CoreConfig, now tangle.Time) (*Core, error) {
 	if err := c.checkNetwork(); err != nil {
 		return nil, err
 	}
-	if err := c.openPlugins(); err != nil {
+	if err := c.exec.open(g, config.Store, config.Plugins); err != nil {
 		return nil, err
 	}
 	return c, c.resume()
@@ -81,13 +77,18 @@ func (c *Core) checkNetwork() error {
 	return nil
 }
 
-func (c *Core) openPlugins() error {
-	x := &c.exec
+// open prepares execution from the genesis on, with results in a store. The executor must stay where it is in memory.
+func (x *executor) open(g *genesis.Genesis, s store.Store, ledger []CorePlugin) error {
+	x.store, x.network, x.members, x.last.time = s, g.Network, memberSet(g), g.Time
+	x.schedule = consensus.Schedule{
+		Every: time.Duration(g.Consensus.CheckpointMillis) * time.Millisecond,
+		Fresh: time.Duration(g.Consensus.FreshCheckpointSeconds) * time.Second,
+	}
 	x.byKind, x.edge, x.texts = map[tangle.Kind]*ledgerPlugin{}, map[int64]tlog.Hash{}, map[uint64]checkpoint{}
-	list := append([]CorePlugin{{Name: "data", Plugin: dataPlugin()}}, c.config.Plugins...)
+	list := append([]CorePlugin{{Name: "data", Plugin: dataPlugin()}}, ledger...)
 	for _, p := range list {
-		lp := &ledgerPlugin{name: p.Name, plugin: p.Plugin, state: newPluginState(c.config.Store, spaceOf(store.PrefixState, p.Name), c.peek)}
-		lp.index = newPluginState(c.config.Store, spaceOf(store.PrefixIndex, p.Name), c.peek)
+		lp := &ledgerPlugin{name: p.Name, plugin: p.Plugin, state: newPluginState(s, spaceOf(store.PrefixState, p.Name), x.peek)}
+		lp.index = newPluginState(s, spaceOf(store.PrefixIndex, p.Name), x.peek)
 		for _, k := range p.Plugin.Kinds {
 			if other := x.byKind[k]; other != nil {
 				return fmt.Errorf("plugins %s and %s both own kind %d", other.name, p.Name, k)
@@ -96,13 +97,12 @@ func (c *Core) openPlugins() error {
 		}
 		x.plugins = append(x.plugins, lp)
 	}
-	x.members = memberSet(c.config.Genesis)
 	return nil
 }
 
 // peek lets one plugin read another's state as of the entry that is being applied.
-func (c *Core) peek(name string) plugins.View {
-	for _, p := range c.exec.plugins {
+func (x *executor) peek(name string) plugins.View {
+	for _, p := range x.plugins {
 		if p.name == name {
 			return p.state
 		}
@@ -133,11 +133,8 @@ func (c *Core) resume() error {
 		if st, fault = c.exec.parse(b); fault != nil {
 			return fault
 		}
-	} else {
-		c.exec.last.time = c.config.Genesis.Time
-		if err := c.begin(); err != nil {
-			return err
-		}
+	} else if err := c.begin(); err != nil {
+		return err
 	}
 	if b := storeGet(c.config.Store, keyOwn(), &fault); b != nil {
 		if c.own, fault = parseOwn(b); fault != nil {
@@ -161,23 +158,28 @@ func (c *Core) resume() error {
 // begin writes the state that plugins begin with. It is repeated at each start until the first commit.
 func (c *Core) begin() error {
 	var b store.Batch
-	for _, p := range c.exec.plugins {
+	if err := c.exec.genesis(&b); err != nil || b.Len() == 0 {
+		return err
+	}
+	return c.config.Store.Apply(&b, true)
+}
+
+// genesis puts the state that plugins begin with into a batch.
+func (x *executor) genesis(b *store.Batch) error {
+	for _, p := range x.plugins {
 		if p.plugin.Genesis == nil {
 			continue
 		}
 		p.plugin.Genesis(p.state)
 		p.chain(0, 0, tangle.Hash{}, "")
 		p.state.take(0)
-		p.state.write(&b)
+		p.state.write(b)
 		p.state.applied()
 		if p.state.err != nil {
 			return p.state.err
 		}
 	}
-	if b.Len() == 0 {
-		return nil
-	}
-	return c.config.Store.Apply(&b, true)
+	return nil
 }
 
 func (c *Core) newEngine(st consensus.State) {

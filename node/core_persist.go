@@ -39,9 +39,6 @@ func (s *step) persistSettled(v *tangle.Vertex, settled Settled) {
 	settled.facts = tangle.FactsOf(v.Message)
 	b.Set(store.Key(store.PrefixSettled, v.ID[:]), settled.bytes())
 	b.Delete(store.Key(store.PrefixLive, store.U64(v.Number)))
-	if settled.Status == StatusOrdered && !v.IsWitness() {
-		b.Set(store.Key(store.PrefixPosition, store.U64(uint64(settled.Position))), v.ID[:])
-	}
 }
 
 // persistOwn writes what this node has signed; finish syncs it before anything is sent.
@@ -57,16 +54,21 @@ func (s *step) persistEvidence(m *tangle.Message, other tangle.ID) {
 }
 
 func (s *step) persistCommit(c *consensus.Commit, first uint64) {
+	rec := recordOf(c, first, s.exec.size)
+	s.batch.Set(store.Key(store.PrefixCommit, store.U64(c.Index)), rec.bytes())
+	s.persistExecuted()
+}
+
+// recordOf is the record of a commit that has given the positions from first up to size.
+func recordOf(c *consensus.Commit, first, size uint64) CommitRecord {
 	ids := make([]tangle.ID, len(c.Messages))
 	for i, v := range c.Messages {
 		ids[i] = v.ID
 	}
-	rec := CommitRecord{
+	return CommitRecord{
 		Index: c.Index, Leader: c.Leader.ID, Round: c.Round, Time: c.Time,
-		First: tangle.Position(first), Count: s.exec.size - first, Messages: ids, Digest: c.Digest,
+		First: tangle.Position(first), Count: size - first, Messages: ids, Digest: c.Digest,
 	}
-	s.batch.Set(store.Key(store.PrefixCommit, store.U64(c.Index)), rec.bytes())
-	s.persistExecuted()
 }
 
 // persistExecuted writes how far execution has come, in the batch that holds its results.

@@ -114,25 +114,22 @@ func (s failingStore) Get(key []byte) ([]byte, error) {
 // TestStoreFailsUnderAPeek: a plugin that reads another one's state must not take a disk that fails for a key that is not
 // there: the entry would have another outcome than on all other nodes.
 func TestStoreFailsUnderAPeek(t *testing.T) {
-	c := &Core{checks: map[tangle.ID][]Checked{}, config: CoreConfig{
-		Store: failingStore{store.NewMemory(), spaceOf(store.PrefixState, "other")},
-		Plugins: []CorePlugin{{Name: "other"}, {Name: "asks", Plugin: plugins.Plugin{
-			Kinds: []tangle.Kind{1024},
-			Apply: func(s plugins.State, _ plugins.Ordered) error {
-				if s.Peek("other").Get([]byte("key")) == nil {
-					return plugins.Reject("unknown_key", "")
-				}
-				return nil
-			},
-		}}},
-		Genesis: &genesis.Genesis{},
-	}}
-	if err := c.openPlugins(); err != nil {
+	disk := failingStore{store.NewMemory(), spaceOf(store.PrefixState, "other")}
+	ledger := []CorePlugin{{Name: "other"}, {Name: "asks", Plugin: plugins.Plugin{
+		Kinds: []tangle.Kind{1024},
+		Apply: func(s plugins.State, _ plugins.Ordered) error {
+			if s.Peek("other").Get([]byte("key")) == nil {
+				return plugins.Reject("unknown_key", "")
+			}
+			return nil
+		},
+	}}}
+	var x executor
+	if err := x.open(&genesis.Genesis{}, disk, ledger); err != nil {
 		t.Fatal(err)
 	}
-	s := &step{Core: c}
-	v := &tangle.Vertex{Message: &tangle.Message{Entries: []tangle.Entry{{Kind: 1024}}}}
-	if code, err := s.apply(&consensus.Commit{Index: 1}, v, 0, 0); err == nil {
+	m := &tangle.Message{Entries: []tangle.Entry{{Kind: 1024}}}
+	if code, err := x.apply(&consensus.Commit{Index: 1}, m, 0, nil); err == nil {
 		t.Errorf("outcome %q of an entry whose judgement could not read", code)
 	}
 }

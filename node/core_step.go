@@ -77,7 +77,6 @@ type Core struct {
 	graph     *tangle.Graph
 	repair    *gossip.Repair
 	ballot    *consensus.Ballot
-	schedule  consensus.Schedule
 	exec      executor
 	ledger    *Ledger
 	random    *rand.Rand
@@ -153,7 +152,6 @@ type step struct {
 	*Core
 	out      Effects
 	batch    store.Batch
-	written  int  // bytes that plugins have written, which are not in the batch yet
 	speaks   bool // something is sent, answered or called final that relies on the batch
 	submits  []*Submission
 	pushes   []*tangle.Message // own messages to send
@@ -187,7 +185,7 @@ func (s *step) takeAll(inputs []Input) {
 
 // full says whether the batch has what one Step should write. A commit, a message or a submission that is begun is written
 // whole, so there is room for each of them beyond this in what a store takes at once.
-func (s *step) full() bool { return s.batch.Size()+s.written > s.config.Tuning.MaxStepBytes }
+func (s *step) full() bool { return s.batch.Size()+s.exec.unsaved > s.config.Tuning.MaxStepBytes }
 
 func (s *step) take(in *Input) {
 	switch {
