@@ -48,6 +48,9 @@ func NewCore(config CoreConfig, now tangle.Time) (*Core, error) {
 		return nil, fmt.Errorf("the key %s is not a member of network %q", c.self.Short(), g.Network)
 	}
 	c.ledger = OpenLedger(g, config.Store)
+	if err := CheckReindex(config.Store); err != nil {
+		return nil, err
+	}
 	if err := c.checkNetwork(); err != nil {
 		return nil, err
 	}

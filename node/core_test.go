@@ -18,6 +18,7 @@ import (
 type network struct {
 	t       testing.TB
 	genesis *genesis.Genesis
+	ledger  []CorePlugin
 	keys    []ed25519.PrivateKey
 	stores  []*store.Memory
 	cores   []*Core // nil: down
@@ -30,9 +31,9 @@ type network struct {
 
 const testStart tangle.Time = 1_800_000_000_000
 
-func newNetwork(t testing.TB, n int) *network {
+func newNetwork(t testing.TB, n int, ledger ...CorePlugin) *network {
 	t.Helper()
-	w := &network{t: t, now: testStart, inbox: make([][]Input, n), wake: make([]tangle.Time, n), events: make([][]Event, n), answers: make([]Effects, n)}
+	w := &network{t: t, ledger: ledger, now: testStart, inbox: make([][]Input, n), wake: make([]tangle.Time, n), events: make([][]Event, n), answers: make([]Effects, n)}
 	w.genesis = &genesis.Genesis{Version: 1, Network: "test", Time: testStart - 1000, Limits: tangle.DefaultLimits(), Consensus: genesis.DefaultConsensus()}
 	for i := range n {
 		seed := sha256.Sum256([]byte{byte(i)})
@@ -52,7 +53,7 @@ func newNetwork(t testing.TB, n int) *network {
 
 func (w *network) start(i int) {
 	w.t.Helper()
-	core, err := NewCore(CoreConfig{Genesis: w.genesis, Key: w.keys[i], Store: w.stores[i], Tuning: DefaultTuning()}, w.now)
+	core, err := NewCore(CoreConfig{Genesis: w.genesis, Key: w.keys[i], Store: w.stores[i], Plugins: w.ledger, Tuning: DefaultTuning()}, w.now)
 	if err != nil {
 		w.t.Fatalf("open core %d: %v", i, err)
 	}

@@ -50,6 +50,22 @@ func openPlugins(makers []plugins.Maker, g *genesis.Genesis, host func(name stri
 	return all, ledger, nil
 }
 
+// LedgerPlugins opens the ledger plugins of a network for whoever executes its entries without a node: without a folder,
+// settings or a key, their key spaces in a scratch store. What they execute depends on none of these.
+func LedgerPlugins(makers []plugins.Maker, g *genesis.Genesis, scratch store.Store) ([]CorePlugin, error) {
+	n := &Node{
+		config: Config{Genesis: g, Store: scratch, Key: make(ed25519.PrivateKey, ed25519.PrivateKeySize)},
+		log:    slog.New(slog.DiscardHandler), Ledger: OpenLedger(g, scratch), inbox: newInbox(), waiters: newWaiters(),
+	}
+	n.inbox.close() // nothing can be published
+	n.status.Store(&CoreStatus{})
+	named := slices.DeleteFunc(slices.Clone(makers), func(m plugins.Maker) bool {
+		return !slices.ContainsFunc(g.Plugins, func(s genesis.Plugin) bool { return s.Name == m.Name })
+	})
+	_, ledger, err := openPlugins(named, g, n.host)
+	return ledger, err
+}
+
 // host is what the node lends to one plugin.
 func (n *Node) host(name string) plugins.Host {
 	h := plugins.Host{
