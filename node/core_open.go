@@ -167,7 +167,7 @@ func (c *Core) begin() error {
 	return c.config.Store.Apply(&b, true)
 }
 
-// genesis puts the state that plugins begin with into a batch.
+// genesis puts the state that plugins begin with into a batch. The store must have it before anything is executed.
 func (x *executor) genesis(b *store.Batch) error {
 	for _, p := range x.plugins {
 		if p.plugin.Genesis == nil {

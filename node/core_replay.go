@@ -154,7 +154,23 @@ func NewReplay(c ReplayConfig) (*Replay, error) {
 	if err := r.exec.open(c.Genesis, c.Scratch, c.Plugins); err != nil {
 		return nil, err
 	}
-	return r, r.exec.genesis(&r.batch)
+	return r, r.begin()
+}
+
+// begin lets the scratch store have what plugins begin with, before anything reads it.
+func (r *Replay) begin() error {
+	if err := r.exec.genesis(&r.batch); err != nil {
+		return err
+	}
+	return r.saveScratch()
+}
+
+func (r *Replay) saveScratch() error {
+	if err := r.config.Scratch.Apply(&r.batch, false); err != nil {
+		return fmt.Errorf("scratch store: %w", err)
+	}
+	r.batch.Reset()
+	return nil
 }
 
 // open reads whose store it is, and how far it says that it has come.
@@ -212,11 +228,10 @@ func (r *Replay) execute() error {
 		}
 	}
 	r.exec.write(&r.batch)
-	if err := r.config.Scratch.Apply(&r.batch, false); err != nil {
-		return fmt.Errorf("scratch store: %w", err)
+	if err := r.saveScratch(); err != nil {
+		return err
 	}
 	r.exec.applied()
-	r.batch.Reset()
 	if r.state.Index < r.end.Index {
 		return nil
 	}

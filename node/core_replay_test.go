@@ -34,6 +34,8 @@ func shelves() CorePlugin {
 			op := e.Op.([2]string)
 			key := []byte("shelf/" + op[1])
 			switch there := s.Get(key) != nil; {
+			case s.Get([]byte("shelf")) == nil:
+				return errors.New("the state does not begin as it should")
 			case op[0] == "put" && there, op[0] == "take" && !there:
 				return plugins.Reject("not_so", "")
 			case there:

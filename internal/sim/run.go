@@ -87,8 +87,10 @@ func drawBehaviour(_ Config, k int) Behaviour {
 }
 
 // Run executes one seed: faults under load, heal, load, a burst, quiet, one entry that wakes the network, audit.
-func Run(c Config) Report {
-	w := New(c)
+func Run(c Config) Report { return New(c).run() }
+
+func (w *World) run() Report {
+	c := w.config
 	heal := c.Faults.Heal
 	w.unleash()
 	w.load(60 * time.Millisecond)
