@@ -44,7 +44,7 @@ type Plugin struct {
 	Apply func(state State, entry Ordered) error
 
 	// Index notes what became of an entry, after Apply or after Check refused it (then Op is nil), in a key space that is
-	// not part of the agreed state: look-ups that can be rebuilt from the ledger. It is deterministic like Apply, and its
+	// not part of the agreed state: look-ups that can be rebuilt from the ledger (weft reindex). It is deterministic like Apply, and its
 	// writes are durable together with Apply's; rejected is nil for an accepted entry.
 	Index func(index Index, entry Ordered, rejected *Rejection)
 

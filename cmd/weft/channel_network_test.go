@@ -49,6 +49,7 @@ func TestChannelsAtTheCommandLine(t *testing.T) {
 	x.evidence()
 	x.hiddenAndPublic()
 	x.recovery()
+	x.reindexed()
 }
 
 func (x *channelTour) membership() {

@@ -34,7 +34,8 @@ func newDoctorCommand(s *shell) *cobra.Command {
 		Short: "check a data folder, and the node if it runs, and say what to do",
 		Long: `Checks what a node needs, one line each: settings, key, genesis, disk, ports, clock, and
 whether its network makes progress. It changes nothing. Exit code 0 if nothing is wrong;
-1 if something is, with what to do about it.`,
+1 if something is, with what to do about it. It reads little of the store: 'weft reindex
+--check' checks all of it.`,
 		Example: "  weft doctor --dir weft",
 		RunE:    func(c *cobra.Command, _ []string) error { return d.run(c.Context()) },
 	}
@@ -277,6 +278,8 @@ func (d *doctor) checkStore() {
 		d.note("store", verdictBad, "run the program that wrote it", "%s", err)
 	case err != nil:
 		d.note("store", verdictBad, damagedStore, "%s", err)
+	case errors.Is(node.CheckReindex(disk), node.ErrReindex):
+		d.note("store", verdictBad, "weft reindex --dir "+d.dir, "%s", node.ErrReindex)
 	default:
 		d.readStore(disk)
 	}

@@ -112,6 +112,7 @@ func commands(s *shell) []*cobra.Command {
 		newPeersCommand(s),
 		newHealthCommand(s),
 		newDoctorCommand(s),
+		newReindexCommand(s),
 		newKeyCommand(s),
 		newDIDCommand(s),
 		newVCCommand(s),

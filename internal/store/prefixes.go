@@ -49,7 +49,8 @@ const (
 	// with its state's hash chain; moves in the batch of the plugin's writes.
 	PrefixCursor Prefix = 'U'
 	// PrefixNode: name of a fact -> the fact. The node's own durable facts: what
-	// it signed last, counters, the schema version of the folder.
+	// it signed last, counters, the schema version of the folder; "reindex" while derived
+	// keys are not whole.
 	PrefixNode Prefix = 'V'
 	// PrefixIdempotency: segment number u64 -> time u64 in ms, then up to 128 keys of
 	// requests: hash of caller, route and key (16), hash of the body (16), message
