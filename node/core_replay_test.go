@@ -388,6 +388,32 @@ func TestReplayFinds(t *testing.T) {
 	}
 }
 
+// TestReplayOfALeaderElsewhere has a leader that is not among its commit's messages: an earlier commit has ordered it, or a
+// later one will.
+func TestReplayOfALeaderElsewhere(t *testing.T) {
+	w := replayed(t)
+	r, err := NewReplay(ReplayConfig{Genesis: w.genesis, Store: w.stores[0], Scratch: store.NewMemory(), Plugins: w.ledger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := w.cores[0].Ledger().Commit(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := r.leader(rec, nil); err != nil || m.ID != rec.Leader {
+		t.Errorf("got %v, %v, want %s", m, err, rec.Leader)
+	}
+	rec.Round++
+	var d *Difference
+	if _, err := r.leader(rec, nil); !errors.As(err, &d) || d.Code != DiffDamagedCommit {
+		t.Errorf("a leader of another round: %v", err)
+	}
+	rec.Leader[0] ^= 1
+	if _, err := r.leader(rec, nil); !errors.As(err, &d) || d.Code != DiffMissingMessage {
+		t.Errorf("a leader that is not there: %v", err)
+	}
+}
+
 // TestReplayOfOtherRules has a plugin that computes something else: first other outcomes, then another state alone.
 func TestReplayOfOtherRules(t *testing.T) {
 	w := replayed(t)
