@@ -56,10 +56,7 @@ func TestMutants(t *testing.T) {
 	if !option[bool]("mutants") {
 		t.Skip("only with -mutants (make mutants)")
 	}
-	patches, err := filepath.Glob("testdata/mutants/*.patch")
-	if err != nil || len(patches) < 8 {
-		t.Fatalf("%d mutants: %v", len(patches), err)
-	}
+	patches := mutants(t)
 	module := copyModule(t)
 	mutate(t, module, "") // the unbroken copy must pass
 	var table []string
@@ -70,6 +67,33 @@ func TestMutants(t *testing.T) {
 		table = append(table, mutate(t, module, patch))
 	}
 	t.Logf("\n%-30s %-9s %5s %5s  %s\n%s", "mutant", "oracle", "seed", "nodes", "what is broken", strings.Join(table, "\n"))
+}
+
+func mutants(t *testing.T) []string {
+	t.Helper()
+	patches, err := filepath.Glob("testdata/mutants/*.patch")
+	if err != nil || len(patches) < 8 {
+		t.Fatalf("%d mutants: %v", len(patches), err)
+	}
+	return patches
+}
+
+// TestMutantsApply: a change of the code that a mutant breaks changes the mutant too.
+func TestMutantsApply(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git")
+	}
+	for _, patch := range mutants(t) {
+		absolute, err := filepath.Abs(patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := exec.Command("git", "apply", "--check", absolute)
+		check.Dir = "../.."
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Errorf("%s does not apply: %s", filepath.Base(patch), out)
+		}
+	}
 }
 
 // copyModule copies what a build of this package needs to a folder of the test.
