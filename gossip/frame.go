@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"weft/internal/fields"
 	"weft/tangle"
 )
 
@@ -122,7 +123,7 @@ func Parse(b []byte) (Frame, error) {
 	if len(b) == 0 || len(b) > MaxFrame {
 		return Frame{}, fmt.Errorf("%w: %d bytes", ErrFrame, len(b))
 	}
-	r := reader{b: b[1:]}
+	r := fields.Of(b[1:], ErrFrame)
 	var f Frame
 	switch frameKind(b[0]) {
 	case kindMessages:
@@ -142,11 +143,8 @@ func Parse(b []byte) (Frame, error) {
 	default:
 		return Frame{}, fmt.Errorf("%w: kind %d", ErrFrame, b[0])
 	}
-	if r.err == nil && len(r.b) != 0 {
-		r.fail("%d trailing bytes", len(r.b))
-	}
-	if r.err != nil {
-		return Frame{}, r.err
+	if err := r.End(); err != nil {
+		return Frame{}, err
 	}
 	return f, nil
 }
@@ -166,28 +164,28 @@ func (m *Messages) bytes() []byte {
 	return b
 }
 
-func readMessages(r *reader) *Messages {
-	m := &Messages{Upto: r.u64()}
-	n := r.count(MaxMessages, 4, "messages")
+func readMessages(r *fields.Reader) *Messages {
+	m := &Messages{Upto: r.U64()}
+	n := r.Count(r.U32(), MaxMessages, 4, "messages")
 	m.Raw = make([][]byte, 0, n)
 	for range n {
-		size := r.u32()
+		size := r.U32()
 		if size > tangle.MaxBytes {
-			r.fail("message of %d bytes", size)
+			r.Fail("message of %d bytes", size)
 		}
-		m.Raw = append(m.Raw, r.take(int(size)))
+		m.Raw = append(m.Raw, r.Take(int(size)))
 	}
 	return m
 }
 
-func readWant(r *reader) []tangle.ID {
-	n := r.count(MaxWant, 32, "ids")
+func readWant(r *fields.Reader) []tangle.ID {
+	n := r.Count(r.U32(), MaxWant, 32, "ids")
 	if n == 0 {
-		r.fail("wants nothing")
+		r.Fail("wants nothing")
 	}
 	ids := make([]tangle.ID, n)
 	for i := range ids {
-		copy(ids[i][:], r.take(32))
+		ids[i] = r.B32()
 	}
 	return ids
 }
@@ -209,30 +207,27 @@ func (h *Heads) bytes() []byte {
 	return b
 }
 
-func readHeads(r *reader) *Heads {
-	h := &Heads{}
-	copy(h.Network[:], r.take(32))
-	h.Epoch, h.Round = tangle.Epoch(r.u32()), tangle.Round(r.u32())
-	h.Commit, h.Size = r.u64(), r.u64()
-	copy(h.State[:], r.take(32))
-	n := r.count(MaxAuthors, 40, "authors")
+func readHeads(r *fields.Reader) *Heads {
+	h := &Heads{
+		Network: r.B32(), Epoch: tangle.Epoch(r.U32()), Round: tangle.Round(r.U32()),
+		Commit: r.U64(), Size: r.U64(), State: r.B32(),
+	}
+	n := r.Count(r.U32(), MaxAuthors, 40, "authors")
 	h.Authors = make([]AuthorHead, n)
 	for i := range h.Authors {
-		copy(h.Authors[i].Author[:], r.take(32))
-		h.Authors[i].Seq = tangle.Seq(r.u64())
+		h.Authors[i].Author = r.B32()
+		h.Authors[i].Seq = tangle.Seq(r.U64())
 		if i > 0 && string(h.Authors[i-1].Author[:]) >= string(h.Authors[i].Author[:]) {
-			r.fail("authors not ascending")
+			r.Fail("authors not ascending")
 		}
 	}
 	return h
 }
 
-func readRange(r *reader) *Range {
-	g := &Range{}
-	copy(g.Author[:], r.take(32))
-	g.From, g.To = r.u64(), r.u64()
+func readRange(r *fields.Reader) *Range {
+	g := &Range{Author: r.B32(), From: r.U64(), To: r.U64()}
 	if g.From == 0 || g.To < g.From || g.To-g.From >= MaxRange {
-		r.fail("range %d to %d", g.From, g.To)
+		r.Fail("range %d to %d", g.From, g.To)
 	}
 	return g
 }
@@ -245,62 +240,12 @@ func appendNamed(kind frameKind, id uint64, name string, body []byte) []byte {
 }
 
 // readNamed reads an id, a short name, and everything else.
-func readNamed(r *reader) (id uint64, name string, body []byte) {
-	id = r.u64()
-	size := r.take(1)
-	if size == nil {
-		return 0, "", nil
+func readNamed(r *fields.Reader) (id uint64, name string, body []byte) {
+	id = r.U64()
+	size := r.U8()
+	if size > MaxName {
+		r.Fail("name of %d bytes", size)
 	}
-	if size[0] > MaxName {
-		r.fail("name of %d bytes", size[0])
-	}
-	name = string(r.take(int(size[0])))
-	return id, name, r.take(len(r.b))
-}
-
-// reader takes fields off a frame and remembers the first fault.
-type reader struct {
-	b   []byte
-	err error
-}
-
-func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%w: %s", ErrFrame, fmt.Sprintf(format, args...))
-	}
-}
-
-func (r *reader) take(n int) []byte {
-	if r.err != nil || n > len(r.b) {
-		r.fail("wants %d bytes, has %d", n, len(r.b))
-		return nil
-	}
-	b := r.b[:n:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *reader) u32() uint32 {
-	if b := r.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) count(limit, itemSize int, what string) int {
-	n := r.u32()
-	if int64(n) > int64(limit) || int64(n)*int64(itemSize) > int64(len(r.b)) {
-		r.fail("%d %s", n, what)
-	}
-	if r.err != nil {
-		return 0
-	}
-	return int(n)
+	name = string(r.Take(int(size)))
+	return id, name, r.Take(r.Left())
 }

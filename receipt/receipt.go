@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"weft/config/genesis"
+	"weft/internal/fields"
 	"weft/tangle"
 )
 
@@ -110,28 +111,25 @@ func Parse(b []byte) (p Parts, err error) {
 	if len(b) > MaxReceipt {
 		return p, fmt.Errorf("%w: %d bytes, limit %d", ErrFormat, len(b), MaxReceipt)
 	}
-	r := reader{b: b}
-	if string(r.take(len(magic))) != magic {
+	r := reader{fields.Of(b, ErrFormat)}
+	if string(r.Take(len(magic))) != magic {
 		return p, fmt.Errorf("%w: does not begin with %q", ErrFormat, magic)
 	}
-	copy(p.Network[:], r.take(32))
+	p.Network = r.B32()
 	p.Entry = r.entry()
-	p.Index = int(r.u16())
-	p.Header = r.field()
-	copy(p.Signature[:], r.take(64))
+	p.Index = int(r.U16())
+	p.Header = r.Take(int(r.U32()))
+	copy(p.Signature[:], r.Take(64))
 	p.EntryPath = r.path()
-	p.Position = tangle.Position(r.u64())
-	p.Leaf = r.field()
+	p.Position = tangle.Position(r.U64())
+	p.Leaf = r.Take(int(r.U32()))
 	p.LogPath = r.path()
-	p.Note = r.field()
-	if n := r.u16(); n != 0 {
-		r.fail("%d closing checkpoints in epoch 0", n)
+	p.Note = r.Take(int(r.U32()))
+	if n := r.U16(); n != 0 {
+		r.Fail("%d closing checkpoints in epoch 0", n)
 	}
-	if len(r.b) != 0 {
-		r.fail("%d trailing bytes", len(r.b))
-	}
-	if r.err != nil {
-		return Parts{}, r.err
+	if err := r.End(); err != nil {
+		return Parts{}, err
 	}
 	return p, nil
 }
@@ -156,92 +154,32 @@ func hashOf(parts ...[]byte) tangle.Hash {
 	return tangle.Hash(h.Sum(nil))
 }
 
-// reader takes fields off a receipt and remembers the first fault; it never allocates more than the input is long.
-type reader struct {
-	b   []byte
-	err error
-}
-
-func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
-	}
-}
-
-func (r *reader) take(n int) []byte {
-	if r.err != nil || n > len(r.b) {
-		r.fail("wants %d bytes, has %d", n, len(r.b))
-		return nil
-	}
-	b := r.b[:n:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *reader) u8() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if b := r.take(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) field() []byte {
-	b := r.take(4)
-	if b == nil {
-		return nil
-	}
-	n := binary.BigEndian.Uint32(b)
-	if int64(n) > int64(len(r.b)) {
-		r.fail("field of %d bytes, has %d", n, len(r.b))
-		return nil
-	}
-	return r.take(int(n))
-}
+// reader reads the parts of a receipt; it never allocates more than the input is long.
+type reader struct{ fields.Reader }
 
 func (r *reader) path() []tangle.Hash {
-	n := int(r.u8())
-	if n > maxPath || 32*n > len(r.b) {
-		r.fail("path of %d hashes, limit %d, has %d bytes", n, maxPath, len(r.b))
-		return nil
-	}
-	path := make([]tangle.Hash, n)
+	path := make([]tangle.Hash, r.Count(uint32(r.U8()), maxPath, 32, "hashes in a path"))
 	for i := range path {
-		copy(path[i][:], r.take(32))
+		path[i] = r.B32()
 	}
 	return path
 }
 
 func (r *reader) entry() tangle.Entry {
-	switch form := r.u8(); form {
+	switch form := r.U8(); form {
 	case 0:
-		kind := tangle.Kind(r.u16())
+		kind := tangle.Kind(r.U16())
 		var salt tangle.Salt
-		copy(salt[:], r.take(len(salt)))
-		data := r.field()
+		copy(salt[:], r.Take(len(salt)))
+		data := r.Take(int(r.U32()))
 		if kind == tangle.KindErased {
-			r.fail("kind %d is reserved", kind)
+			r.Fail("kind %d is reserved", kind)
 		}
 		return tangle.NewEntry(kind, salt, data)
 	case 1:
-		var h tangle.Hash
-		copy(h[:], r.take(32))
-		return tangle.Entry{Kind: tangle.KindErased, Hash: h}
+		return tangle.Entry{Kind: tangle.KindErased, Hash: r.B32()}
 	default:
-		r.fail("entry form %d", form)
+		r.Fail("entry form %d", form)
 		return tangle.Entry{}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"weft/internal/fields"
 )
 
 // Version is the only message version of this codec.
@@ -118,16 +120,13 @@ func (c Codec) ParseStored(b []byte) (*Message, error) {
 	if len(b) > c.Limits.MaxMessageBytes {
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(b), c.Limits.MaxMessageBytes)
 	}
-	r := reader{b: b}
+	r := fields.Of(b, ErrMalformed)
 	m := &Message{raw: b, Header: c.readHeader(&r)}
-	m.headerLen = r.at
-	copy(m.Signature[:], r.take(len(m.Signature)))
+	m.headerLen = r.At()
+	copy(m.Signature[:], r.Take(len(m.Signature)))
 	m.readBody(&r, c.Limits)
-	if r.err == nil && r.at != len(b) {
-		r.fail("%d trailing bytes", len(b)-r.at)
-	}
-	if r.err != nil {
-		return nil, r.err
+	if err := r.End(); err != nil {
+		return nil, err
 	}
 	m.ID = MessageID(c.Network, m.HeaderBytes())
 	return m, nil
@@ -135,12 +134,9 @@ func (c Codec) ParseStored(b []byte) (*Message, error) {
 
 // ParseHeader reads a header that stands alone, as in a receipt, and its ID.
 func (c Codec) ParseHeader(b []byte) (Header, ID, error) {
-	r := reader{b: b}
+	r := fields.Of(b, ErrMalformed)
 	h := c.readHeader(&r)
-	if r.err == nil && r.at != len(b) {
-		r.fail("%d trailing bytes", len(b)-r.at)
-	}
-	return h, MessageID(c.Network, b), r.err
+	return h, MessageID(c.Network, b), r.End()
 }
 
 // MessageID is SHA-256("weft/message/1" || network || header).
@@ -302,90 +298,24 @@ func hashEntry(kind Kind, salt Salt, data []byte) Hash {
 	return Hash(h.Sum(nil))
 }
 
-// reader takes fields off a byte slice and remembers the first fault, so that decoding reads like the layout.
-type reader struct {
-	b   []byte
-	at  int
-	err error
-}
-
-func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+func (c Codec) readHeader(r *fields.Reader) (h Header) {
+	if v := r.U8(); v != Version {
+		r.Fail("version %d", v)
 	}
-}
-
-func (r *reader) take(n int) []byte {
-	if r.err != nil || n > len(r.b)-r.at {
-		r.fail("ends at byte %d, want %d more", len(r.b), n)
-		return nil
-	}
-	r.at += n
-	return r.b[r.at-n : r.at : r.at]
-}
-
-func (r *reader) u8() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) u16() uint16 {
-	if b := r.take(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if b := r.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) id() (id ID) { copy(id[:], r.take(32)); return id }
-
-// count reads a u16 and refuses it when it is over the limit or when its items cannot be in the input.
-func (r *reader) count(n, limit, itemSize int, what string) int {
-	switch {
-	case n > limit:
-		r.fail("%d %s, limit %d", n, what, limit)
-	case n*itemSize > len(r.b)-r.at:
-		r.fail("%d %s do not fit into %d bytes", n, what, len(r.b)-r.at)
-	}
-	if r.err != nil {
-		return 0
-	}
-	return n
-}
-
-func (c Codec) readHeader(r *reader) (h Header) {
-	if v := r.u8(); v != Version {
-		r.fail("version %d", v)
-	}
-	h.Class = Class(r.u8())
+	h.Class = Class(r.U8())
 	if h.Class > ClassWitness {
-		r.fail("class %d", h.Class)
+		r.Fail("class %d", h.Class)
 	}
-	h.Epoch = Epoch(r.u32())
-	copy(h.Author[:], r.take(32))
-	if h.Seq = Seq(r.u64()); h.Seq == 0 {
-		r.fail("seq 0")
+	h.Epoch = Epoch(r.U32())
+	h.Author = r.B32()
+	if h.Seq = Seq(r.U64()); h.Seq == 0 {
+		r.Fail("seq 0")
 	}
-	h.Time = Time(r.u64())
+	h.Time = Time(r.U64())
 	h.Parents = c.readParents(r, h.Class)
-	copy(h.BodyRoot[:], r.take(32))
-	h.EntryCount = r.u16()
-	h.BodyLen = r.u32()
+	h.BodyRoot = r.B32()
+	h.EntryCount = r.U16()
+	h.BodyLen = r.U32()
 	if h.Class == ClassWitness {
 		h.Witness = c.readWitness(r, len(h.Parents))
 	}
@@ -393,102 +323,102 @@ func (c Codec) readHeader(r *reader) (h Header) {
 	return h
 }
 
-func (c Codec) readParents(r *reader, class Class) []ID {
+func (c Codec) readParents(r *fields.Reader, class Class) []ID {
 	limit := c.Limits.MaxParents
 	if class == ClassWitness {
 		limit = c.Limits.MaxTips + MaxValidators
 	}
-	n := r.count(int(r.u16()), limit, 32, "parents")
+	n := r.Count(uint32(r.U16()), limit, 32, "parents")
 	if n == 0 {
-		r.fail("no parents")
+		r.Fail("no parents")
 		return nil
 	}
 	ids := make([]ID, n)
 	for i := range ids {
-		ids[i] = r.id()
+		ids[i] = r.B32()
 		if i > 0 && slices.Compare(ids[i-1][:], ids[i][:]) >= 0 {
-			r.fail("parents not ascending")
+			r.Fail("parents not ascending")
 		}
 	}
 	return ids
 }
 
-func (c Codec) readWitness(r *reader, parents int) *Witness {
-	w := &Witness{Round: Round(r.u32())}
+func (c Codec) readWitness(r *fields.Reader, parents int) *Witness {
+	w := &Witness{Round: Round(r.U32())}
 	if w.Round == 0 {
-		r.fail("round 0")
+		r.Fail("round 0")
 	}
-	n := r.count(int(r.u16()), min(parents, MaxValidators), 2, "ancestors")
+	n := r.Count(uint32(r.U16()), min(parents, MaxValidators), 2, "ancestors")
 	for i := range n {
-		a := r.u16()
+		a := r.U16()
 		if int(a) >= parents || (i > 0 && a <= w.Ancestors[i-1]) {
-			r.fail("ancestor index %d out of order or range", a)
+			r.Fail("ancestor index %d out of order or range", a)
 		}
 		w.Ancestors = append(w.Ancestors, a)
 	}
-	for range r.count(int(r.u8()), c.Limits.MaxVotes, voteSize, "votes") {
-		v := Vote{Commit: r.u64(), Text: Hash(r.id())}
-		copy(v.Signature[:], r.take(64))
+	for range r.Count(uint32(r.U8()), c.Limits.MaxVotes, voteSize, "votes") {
+		v := Vote{Commit: r.U64(), Text: r.B32()}
+		copy(v.Signature[:], r.Take(64))
 		w.Votes = append(w.Votes, v)
 	}
-	for range r.count(int(r.u8()), c.Limits.MaxEvidence, evidenceSize, "proofs of equivocation") {
-		w.Evidence = append(w.Evidence, Evidence{r.id(), r.id()})
+	for range r.Count(uint32(r.U8()), c.Limits.MaxEvidence, evidenceSize, "proofs of equivocation") {
+		w.Evidence = append(w.Evidence, Evidence{r.B32(), r.B32()})
 	}
 	return w
 }
 
-func (c Codec) checkCounts(r *reader, h Header) {
+func (c Codec) checkCounts(r *fields.Reader, h Header) {
 	n := int(h.EntryCount)
 	switch {
-	case r.err != nil:
+	case r.Err() != nil:
 	case h.Class == ClassWitness && (n != 0 || h.BodyLen != 0):
-		r.fail("witness with entries")
+		r.Fail("witness with entries")
 	case h.Class == ClassEntries && n == 0:
-		r.fail("no entries")
+		r.Fail("no entries")
 	case n > c.Limits.MaxEntries:
-		r.fail("%d entries, limit %d", n, c.Limits.MaxEntries)
+		r.Fail("%d entries, limit %d", n, c.Limits.MaxEntries)
 	case int64(h.BodyLen) > int64(c.Limits.MaxMessageBytes):
-		r.fail("body of %d bytes, limit %d", h.BodyLen, c.Limits.MaxMessageBytes)
+		r.Fail("body of %d bytes, limit %d", h.BodyLen, c.Limits.MaxMessageBytes)
 	case int64(n)*entryOverhead > int64(h.BodyLen):
-		r.fail("%d entries do not fit into %d bytes", n, h.BodyLen)
+		r.Fail("%d entries do not fit into %d bytes", n, h.BodyLen)
 	}
 }
 
-func (m *Message) readBody(r *reader, limits Limits) {
-	n := r.count(int(m.Header.EntryCount), limits.MaxEntries, entryOverhead, "entries")
+func (m *Message) readBody(r *fields.Reader, limits Limits) {
+	n := r.Count(uint32(m.Header.EntryCount), limits.MaxEntries, entryOverhead, "entries")
 	if n > 0 {
 		m.Entries = make([]Entry, n)
 	}
 	hashes := make([]Hash, n)
-	start, erased := r.at, false
+	start, erased := r.At(), false
 	for i := range n {
 		m.Entries[i] = readEntry(r, limits)
 		hashes[i] = m.Entries[i].Hash
 		erased = erased || m.Entries[i].Erased()
 	}
 	switch {
-	case r.err != nil:
-	case !erased && r.at-start != int(m.Header.BodyLen):
-		r.fail("body of %d bytes, header says %d", r.at-start, m.Header.BodyLen)
+	case r.Err() != nil:
+	case !erased && r.At()-start != int(m.Header.BodyLen):
+		r.Fail("body of %d bytes, header says %d", r.At()-start, m.Header.BodyLen)
 	case MerkleRoot(hashes) != m.Header.BodyRoot:
-		r.fail("body does not match its root")
+		r.Fail("body does not match its root")
 	}
 }
 
-func readEntry(r *reader, limits Limits) Entry {
-	kind := Kind(r.u16())
+func readEntry(r *fields.Reader, limits Limits) Entry {
+	kind := Kind(r.U16())
 	if kind == KindErased {
-		return Entry{Kind: kind, Hash: Hash(r.id())}
+		return Entry{Kind: kind, Hash: r.B32()}
 	}
 	var salt Salt
-	copy(salt[:], r.take(len(salt)))
-	n := r.u32()
+	copy(salt[:], r.Take(len(salt)))
+	n := r.U32()
 	if int64(n) > int64(limits.MaxEntryBytes) {
-		r.fail("entry of %d bytes, limit %d", n, limits.MaxEntryBytes)
+		r.Fail("entry of %d bytes, limit %d", n, limits.MaxEntryBytes)
 		return Entry{}
 	}
-	data := r.take(int(n))
-	if r.err != nil {
+	data := r.Take(int(n))
+	if r.Err() != nil {
 		return Entry{}
 	}
 	return NewEntry(kind, salt, data)

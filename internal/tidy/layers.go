@@ -19,14 +19,15 @@ type table map[string]layer
 func layers() table {
 	everything := []string{"..."}
 	return table{
-		"tangle":                     {only: true},
+		"internal/fields":            {only: true},
+		"tangle":                     {may: []string{"internal/fields"}, only: true},
 		"config/strict":              {only: true},
 		"config/genesis":             {may: []string{"tangle", "config/strict"}, only: true},
 		"internal/zip215":            {may: []string{"tangle"}},
 		"plugins":                    {may: []string{"tangle"}, only: true},
 		"consensus":                  {may: []string{"tangle"}, only: true},
-		"receipt":                    {may: []string{"tangle", "config/genesis"}, only: true},
-		"gossip":                     {may: []string{"tangle"}, only: true},
+		"receipt":                    {may: []string{"internal/fields", "tangle", "config/genesis"}, only: true},
+		"gossip":                     {may: []string{"internal/fields", "tangle"}, only: true},
 		"gossip/wire":                {may: []string{"tangle", "gossip"}},
 		"internal/store":             {},
 		"internal/store/storetest":   {may: []string{"internal/store"}},
@@ -84,7 +85,7 @@ func homes() map[string][]string {
 func isPure(file string) bool {
 	dir := path.Dir(file)
 	switch dir {
-	case "tangle", "consensus", "receipt", "gossip", "config/genesis",
+	case "internal/fields", "tangle", "consensus", "receipt", "gossip", "config/genesis",
 		"plugins/identity/did", "plugins/identity/operation", "plugins/identity/status", "plugins/identity/trust", "plugins/identity/vc",
 		"plugins/streams/channel":
 		return true
