@@ -79,6 +79,14 @@ type Plugin struct {
 // Op is a decoded entry: whatever type the plugin's Check returns.
 type Op any
 
+// OpOf is what a decoder returns as what Check returns: a nil pointer must not become an Op that is not nil.
+func OpOf[T any](op *T, err error) (Op, error) {
+	if err != nil {
+		return nil, err
+	}
+	return op, nil
+}
+
 // Checked is what a plugin's Check said of one entry.
 type Checked struct {
 	Op  Op
@@ -210,6 +218,20 @@ type Local interface {
 type Write struct {
 	Key   []byte
 	Value []byte
+}
+
+// Put makes writes to a state, an index or whatever else has keys.
+func Put(to interface {
+	Set(key, value []byte)
+	Delete(key []byte)
+}, writes []Write) {
+	for _, w := range writes {
+		if w.Value == nil {
+			to.Delete(w.Key)
+		} else {
+			to.Set(w.Key, w.Value)
+		}
+	}
 }
 
 // Fact is one figure about the node. Names are those of Prometheus, units in the name.

@@ -121,13 +121,7 @@ func (l *ledger) next(entry []byte) did.Place {
 }
 
 func (l *ledger) write(s *plugintest.State, writes []did.Write) {
-	for _, w := range writes {
-		if w.Value == nil {
-			s.Delete(w.Key)
-		} else {
-			s.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(s, writes)
 	s.Commit()
 	s.Begin()
 }

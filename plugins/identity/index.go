@@ -7,8 +7,6 @@ import (
 
 	"weft/plugins"
 	"weft/plugins/identity/did"
-	"weft/plugins/identity/status"
-	"weft/plugins/identity/trust"
 	"weft/tangle"
 )
 
@@ -105,13 +103,8 @@ func opHash(op plugins.Op) string {
 
 // envelopeOf is what all operations have in common; nil for what is none.
 func envelopeOf(op plugins.Op) *did.Envelope {
-	switch op := op.(type) {
-	case *did.Operation:
-		return op.Envelope
-	case *status.Operation:
-		return op.Envelope
-	case *trust.Operation:
-		return op.Envelope
+	if op, ok := op.(did.Enveloped); ok {
+		return op.Inside()
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func openLedger(network tangle.ID, section json.RawMessage) (ledger, error) {
 }
 
 // genesis writes the federations that the network begins with.
-func (l ledger) genesis(s plugins.State) { write(s, l.begin) }
+func (l ledger) genesis(s plugins.State) { plugins.Put(s, l.begin) }
 
 // check decodes an operation and verifies its signatures.
 func (l ledger) check(kind tangle.Kind, data []byte) (plugins.Op, error) {
@@ -54,39 +54,20 @@ func (l ledger) check(kind tangle.Kind, data []byte) (plugins.Op, error) {
 
 // checkAll decodes operations and verifies all signatures together.
 func (l ledger) checkAll(list []tangle.Entry) []plugins.Checked {
-	out, envelopes := make([]plugins.Checked, len(list)), make([]*did.Envelope, len(list))
-	for i, e := range list {
-		if out[i].Op, out[i].Err = l.read(e.Kind, e.Data); out[i].Err == nil {
-			envelopes[i] = envelopeOf(out[i].Op)
-		}
-	}
-	for i, err := range did.VerifyAll(envelopes) {
-		if err != nil {
-			out[i] = plugins.Checked{Err: err}
-		}
-	}
-	return out
+	return did.CheckAll(list, l.read)
 }
 
 // read decodes an operation that nobody has signed yet.
 func (l ledger) read(kind tangle.Kind, data []byte) (plugins.Op, error) {
 	switch kind {
 	case KindDID:
-		return opOf(did.DecodeUnverified(l.network, l.limits, data))
+		return plugins.OpOf(did.DecodeUnverified(l.network, l.limits, data))
 	case KindStatus:
-		return opOf(status.DecodeUnverified(l.network, l.limits, data))
+		return plugins.OpOf(status.DecodeUnverified(l.network, l.limits, data))
 	case KindTrust:
-		return opOf(trust.DecodeUnverified(l.network, l.limits, data))
+		return plugins.OpOf(trust.DecodeUnverified(l.network, l.limits, data))
 	}
 	return nil, plugins.Reject("unknown_kind", "kind %d is not of this plugin", kind)
-}
-
-// opOf keeps a nil pointer from becoming an Op that is not nil.
-func opOf[T any](op *T, err error) (plugins.Op, error) {
-	if err != nil {
-		return nil, err
-	}
-	return op, nil
 }
 
 // next is what an operation writes at a place, or why it has no effect.
@@ -116,22 +97,12 @@ func (l ledger) apply(s plugins.State, e plugins.Ordered) error {
 	if err != nil {
 		return err
 	}
-	write(s, writes)
+	plugins.Put(s, writes)
 	return nil
 }
 
 func placeOf(e plugins.Ordered) did.Place {
 	return did.Place{Time: e.Time, Position: e.Position, Index: e.Index, By: e.Author, Entry: e.Hash}
-}
-
-func write(s plugins.Index, writes []did.Write) {
-	for _, w := range writes {
-		if w.Value == nil {
-			s.Delete(w.Key)
-		} else {
-			s.Set(w.Key, w.Value)
-		}
-	}
 }
 
 // Ledger is the part of the plugin that all nodes agree on, without HTTP, files and clock: for the simulation.

@@ -207,7 +207,7 @@ func (x *identity) unsigned(kind tangle.Kind, body did.Object) (plugins.Op, erro
 	if kind != KindDID {
 		return nil, plugins.Reject("bad_value", "operation.proof: begin with one proof")
 	}
-	return opOf(x.decodeUnsigned(body))
+	return plugins.OpOf(x.decodeUnsigned(body))
 }
 
 // missing counts the proofs that an operation lacks by the DID's own rule and of controllers that it newly names. Where

@@ -48,13 +48,7 @@ func (l *Local) Scan(from, to []byte, visit func(key, value []byte) bool) {
 func (l *Local) Write(writes ...plugins.Write) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, w := range writes {
-		if w.Value == nil {
-			l.state.Delete(w.Key)
-		} else {
-			l.state.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(l.state, writes)
 	l.state.Commit()
 	l.state.Begin()
 	return nil

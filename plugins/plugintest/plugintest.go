@@ -147,6 +147,15 @@ func (x *examination) checkKinds(p plugins.Plugin) {
 // author is one of four made-up members.
 func author(i int) tangle.Member { return tangle.Member{'m', byte(i % 4)} }
 
+// Code is the code of a rejection; empty if there is no error. Any other error ends the test.
+func Code(t testing.TB, err error) string {
+	t.Helper()
+	if err != nil && plugins.Rejected(err) == nil {
+		t.Fatalf("not a rejection: %v", err)
+	}
+	return code(err)
+}
+
 func code(err error) string {
 	if err == nil {
 		return ""

@@ -34,25 +34,15 @@ func (l ledger) check(kind tangle.Kind, data []byte) (plugins.Op, error) {
 
 // checkAll decodes operations and verifies all signatures together.
 func (l ledger) checkAll(list []tangle.Entry) []plugins.Checked {
-	out, envelopes := make([]plugins.Checked, len(list)), make([]*did.Envelope, len(list))
-	for i, e := range list {
-		if e.Kind != channel.Kind {
-			out[i].Err = plugins.Reject("unknown_kind", "kind %d is not of this plugin", e.Kind)
-			continue
-		}
-		op, err := channel.DecodeUnverified(l.network, e.Data)
-		if err != nil {
-			out[i].Err = err // and no nil pointer as an Op that is not nil
-			continue
-		}
-		out[i].Op, envelopes[i] = op, op.Envelope
+	return did.CheckAll(list, l.read)
+}
+
+// read decodes an operation without its signature.
+func (l ledger) read(kind tangle.Kind, data []byte) (plugins.Op, error) {
+	if kind != channel.Kind {
+		return nil, plugins.Reject("unknown_kind", "kind %d is not of this plugin", kind)
 	}
-	for i, err := range did.VerifyAll(envelopes) {
-		if err != nil {
-			out[i] = plugins.Checked{Err: err}
-		}
-	}
-	return out
+	return plugins.OpOf(channel.DecodeUnverified(l.network, data))
 }
 
 // apply executes an operation at its place.
@@ -66,13 +56,7 @@ func (l ledger) apply(s plugins.State, e plugins.Ordered) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range writes {
-		if w.Value == nil {
-			s.Delete(w.Key)
-		} else {
-			s.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(s, writes)
 	return nil
 }
 

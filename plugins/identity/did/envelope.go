@@ -89,6 +89,40 @@ func ReadEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 // Verify verifies the proofs of an envelope that ReadEnvelope has read.
 func (e *Envelope) Verify() error { return VerifyAll([]*Envelope{e})[0] }
 
+// Inside is the envelope of what embeds one.
+func (e *Envelope) Inside() *Envelope { return e }
+
+// Enveloped is a decoded operation: each embeds its envelope.
+type Enveloped interface{ Inside() *Envelope }
+
+// Verified is the last step of decoding: an operation of which the form is good, if its signatures are.
+func Verified[T Enveloped](op T, err error) (T, error) {
+	if err == nil {
+		err = op.Inside().Verify()
+	}
+	if err != nil {
+		return *new(T), err
+	}
+	return op, nil
+}
+
+// CheckAll is that of ledger plugins whose entries are operations: read decodes one without its signatures, and those of all
+// are verified together.
+func CheckAll(list []tangle.Entry, read func(kind tangle.Kind, data []byte) (plugins.Op, error)) []plugins.Checked {
+	out, envelopes := make([]plugins.Checked, len(list)), make([]*Envelope, len(list))
+	for i, e := range list {
+		if out[i].Op, out[i].Err = read(e.Kind, e.Data); out[i].Err == nil {
+			envelopes[i] = out[i].Op.(Enveloped).Inside()
+		}
+	}
+	for i, err := range VerifyAll(envelopes) {
+		if err != nil {
+			out[i] = plugins.Checked{Err: err}
+		}
+	}
+	return out
+}
+
 // VerifyAll verifies the proofs of many envelopes at once, which costs about half of one by one; nil ones have none. There
 // is one error for each.
 func VerifyAll(list []*Envelope) []error {

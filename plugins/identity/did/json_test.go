@@ -14,6 +14,8 @@ import (
 
 	"github.com/gowebpki/jcs"
 	"pgregory.net/rapid"
+
+	"weft/plugins/plugintest"
 )
 
 // vectorsDir is the folder of public vectors, which are not part of the repository.
@@ -81,11 +83,11 @@ func TestDecodeJSON(t *testing.T) {
 		{"//", "bad_json"}, {"{} //", "bad_json"}, {"\\", "bad_json"}, {`"\`, "bad_json"},
 	} {
 		_, err := DecodeJSON([]byte(c.text), JSONLimits{MaxBytes: 64, MaxDepth: 4})
-		if got := codeOf(t, err); got != c.code {
+		if got := plugintest.Code(t, err); got != c.code {
 			t.Errorf("%s: %q, want %q", c.text, got, c.code)
 		}
 	}
-	if _, err := DecodeObject([]byte(`[]`), JSONLimits{}); codeOf(t, err) != "bad_json" {
+	if _, err := DecodeObject([]byte(`[]`), JSONLimits{}); plugintest.Code(t, err) != "bad_json" {
 		t.Error("a list is no object")
 	}
 }
@@ -114,7 +116,7 @@ func TestCanonicalValues(t *testing.T) {
 	}
 	cycle := Object{}
 	cycle["a"] = cycle
-	if _, err := Canonical(cycle); codeOf(t, err) != "too_large" {
+	if _, err := Canonical(cycle); plugintest.Code(t, err) != "too_large" {
 		t.Error("a cycle has an end")
 	}
 }
@@ -176,7 +178,7 @@ func FuzzDecodeJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		tree, err := DecodeJSON(raw, JSONLimits{})
 		if err != nil {
-			codeOf(t, err)
+			plugintest.Code(t, err)
 			return
 		}
 		var theirs any

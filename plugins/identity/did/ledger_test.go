@@ -42,13 +42,7 @@ func (l *ledger) apply(entry []byte) error {
 	if l.Digest() != before {
 		l.t.Fatal("Next writes")
 	}
-	for _, w := range writes {
-		if w.Value == nil {
-			l.Delete(w.Key)
-		} else {
-			l.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(l, writes)
 	l.Commit()
 	l.Begin()
 	if defects := l.Defects(); len(defects) > 0 {
@@ -60,21 +54,9 @@ func (l *ledger) apply(entry []byte) error {
 // want applies an entry and compares the code; "" is accepted.
 func (l *ledger) want(code string, entry []byte) {
 	l.t.Helper()
-	if got := codeOf(l.t, l.apply(entry)); got != code {
+	if got := plugintest.Code(l.t, l.apply(entry)); got != code {
 		l.t.Fatalf("outcome %q, want %q", got, code)
 	}
-}
-
-func codeOf(t testing.TB, err error) string {
-	t.Helper()
-	if err == nil {
-		return ""
-	}
-	r := plugins.Rejected(err)
-	if r == nil {
-		t.Fatalf("not a rejection: %v", err)
-	}
-	return r.Code
 }
 
 func (l *ledger) head(d DID) Head {

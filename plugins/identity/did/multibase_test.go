@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"weft/plugins/plugintest"
 )
 
 func TestPublishedDIDKeys(t *testing.T) {
@@ -49,7 +51,7 @@ func checkJWK(t *testing.T, k PublicKey) {
 		t.Errorf("%s: JWK %v gives %v, %v", k.Multikey(), o, again, err)
 	}
 	o["d"] = "AA"
-	if _, err := ParseJWK(o); codeOf(t, err) != "bad_value" {
+	if _, err := ParseJWK(o); plugintest.Code(t, err) != "bad_value" {
 		t.Errorf("%s: a private JWK passes", k.Multikey())
 	}
 }
@@ -72,7 +74,7 @@ func TestCurves(t *testing.T) {
 		o, _ := k.JWK()
 		size := len(k.Bytes) - 1
 		o["y"] = base64url(new(big.Int).Add(private.Y, big.NewInt(2)).FillBytes(make([]byte, size)))
-		if _, err := ParseJWK(o); codeOf(t, err) != "bad_value" {
+		if _, err := ParseJWK(o); plugintest.Code(t, err) != "bad_value" {
 			t.Errorf("%s: a point beside the curve passes", c.name)
 		}
 	}
@@ -88,7 +90,7 @@ func TestBadMultikeys(t *testing.T) {
 		"long varint": "z" + Base58(append([]byte{0xed, 0x81, 0x00}, make([]byte, 32)...)), "huge": "z" + string(bytes.Repeat([]byte{'2'}, 10000)),
 		"off the curve": offCurve.Multikey(), "not a did": didKeyPrefix + good,
 	} {
-		if _, err := ParseMultikey(s); codeOf(t, err) != "bad_value" {
+		if _, err := ParseMultikey(s); plugintest.Code(t, err) != "bad_value" {
 			t.Errorf("%s passes: %v", name, err)
 		}
 	}
@@ -110,7 +112,7 @@ func TestBadJWKs(t *testing.T) {
 	} {
 		o := good()
 		change(o)
-		if _, err := ParseJWK(o); codeOf(t, err) != "bad_value" {
+		if _, err := ParseJWK(o); plugintest.Code(t, err) != "bad_value" {
 			t.Errorf("%s passes", name)
 		}
 	}

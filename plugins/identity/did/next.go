@@ -350,9 +350,9 @@ func (j *judge) writes(rule Rule) ([]Write, error) {
 	}
 	place := binary.BigEndian.AppendUint32([]byte(j.op.DID.text), uint32(h.Version))
 	return append([]Write{
-		{headKey(j.op.DID), head},
-		{logKey(j.op.DID, h.Version), Record{j.at, rule, j.op.Hash, j.op.Raw}.bytes()},
-		{operationKey(j.op.Hash), place},
+		{Key: headKey(j.op.DID), Value: head},
+		{Key: logKey(j.op.DID, h.Version), Value: Record{j.at, rule, j.op.Hash, j.op.Raw}.bytes()},
+		{Key: operationKey(j.op.Hash), Value: place},
 	}, j.quota...), nil
 }
 

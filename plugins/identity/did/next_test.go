@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weft/plugins"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -257,7 +258,7 @@ func TestControllersCycle(t *testing.T) {
 	l.want("", l.update(a, ownedBy(oneKey(1), 1, b), 1, 2))
 	l.want("", l.update(a, ownedBy(oneKey(3), 1, b), 2))
 	l.want("", l.update(b, ownedBy(oneKey(4), 1, a), 3))
-	if _, err := Decode(testNetwork(), l.limits, l.update(a, ownedBy(oneKey(1), 1, a), 1)); codeOf(t, err) != "bad_value" {
+	if _, err := Decode(testNetwork(), l.limits, l.update(a, ownedBy(oneKey(1), 1, a), 1)); plugintest.Code(t, err) != "bad_value" {
 		t.Errorf("self-control: %v", err)
 	}
 }

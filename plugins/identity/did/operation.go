@@ -48,14 +48,7 @@ type Params struct {
 // Decode reads an operation. It looks at its arguments only; its codes are those of OpenEnvelope, and unknown_field,
 // bad_value, too_large, bad_scid, bad_document.
 func Decode(network tangle.ID, limits Limits, entry []byte) (*Operation, error) {
-	op, err := DecodeUnverified(network, limits, entry)
-	if err == nil {
-		err = op.Verify()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return op, nil
+	return Verified(DecodeUnverified(network, limits, entry))
 }
 
 // DecodeUnverified is Decode without its last step, the signatures: VerifyAll takes those of many operations at once.

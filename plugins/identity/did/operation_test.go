@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weft/internal/zip215"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -66,11 +67,11 @@ func TestFormOfBytes(t *testing.T) {
 		if name != "too large" && c.raw == good {
 			t.Fatalf("%s changes nothing", name)
 		}
-		if _, err := Decode(testNetwork(), DefaultLimits(), []byte(c.raw)); codeOf(t, err) != c.code {
+		if _, err := Decode(testNetwork(), DefaultLimits(), []byte(c.raw)); plugintest.Code(t, err) != c.code {
 			t.Errorf("%s: %v, want %s", name, err, c.code)
 		}
 	}
-	if _, err := Decode(tangle.ID{1}, DefaultLimits(), []byte(good)); codeOf(t, err) != "wrong_network" {
+	if _, err := Decode(tangle.ID{1}, DefaultLimits(), []byte(good)); plugintest.Code(t, err) != "wrong_network" {
 		t.Errorf("on another network: %v", err)
 	}
 }
@@ -184,7 +185,7 @@ func TestMembersOfOperations(t *testing.T) {
 		"compromised nonsense":     {"bad_value", func(b, p, d Object) { p["compromised"] = []any{"z6Mk"} }},
 	} {
 		entry := sign(t, renamed(t, changed(t, c.change)), seeds(16)...)
-		if _, err := Decode(testNetwork(), DefaultLimits(), entry); codeOf(t, err) != c.code {
+		if _, err := Decode(testNetwork(), DefaultLimits(), entry); plugintest.Code(t, err) != c.code {
 			t.Errorf("%s: %v, want %q", name, err, c.code)
 		}
 	}
@@ -211,12 +212,12 @@ func TestSCID(t *testing.T) {
 		"did:key":         {"did:key:" + multikey(1), "bad_value"},
 	} {
 		entry := sign(t, changed(t, func(b, p, d Object) { b["did"] = c.did }), 1)
-		if _, err := Decode(testNetwork(), DefaultLimits(), entry); codeOf(t, err) != c.code {
+		if _, err := Decode(testNetwork(), DefaultLimits(), entry); plugintest.Code(t, err) != c.code {
 			t.Errorf("%s: %v, want %s", name, err, c.code)
 		}
 	}
 	entry := sign(t, changed(t, func(b, p, d Object) { b["nonce"] = base64url(bytes.Repeat([]byte{1}, 16)) }), 1)
-	if _, err := Decode(testNetwork(), DefaultLimits(), entry); codeOf(t, err) != "bad_scid" {
+	if _, err := Decode(testNetwork(), DefaultLimits(), entry); plugintest.Code(t, err) != "bad_scid" {
 		t.Errorf("another nonce: %v", err)
 	}
 }
@@ -270,7 +271,7 @@ func TestProofs(t *testing.T) {
 			w["did"] = renamed(t, without(w))["did"]
 		}},
 	} {
-		if _, err := Decode(testNetwork(), DefaultLimits(), with(c.change)); codeOf(t, err) != c.code {
+		if _, err := Decode(testNetwork(), DefaultLimits(), with(c.change)); plugintest.Code(t, err) != c.code {
 			t.Errorf("%s: %v, want %q", name, err, c.code)
 		}
 	}
@@ -314,7 +315,7 @@ func TestOddSignatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Decode(testNetwork(), DefaultLimits(), entry); codeOf(t, err) != "bad_signature" {
+			if _, err := Decode(testNetwork(), DefaultLimits(), entry); plugintest.Code(t, err) != "bad_signature" {
 				t.Errorf("%s among %d: %v", name, len(others), err)
 			}
 		}
@@ -348,7 +349,7 @@ func TestSignatureRule(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Decode(testNetwork(), DefaultLimits(), entry); codeOf(t, err) != c.code {
+			if _, err := Decode(testNetwork(), DefaultLimits(), entry); plugintest.Code(t, err) != c.code {
 				t.Errorf("%s among %d: %v", name, len(signatures), err)
 			}
 		}
@@ -408,7 +409,7 @@ func TestOtherOperations(t *testing.T) {
 		if body[c.member] = c.value; c.value == nil {
 			delete(body, c.member)
 		}
-		if _, err := Decode(testNetwork(), DefaultLimits(), sign(t, body, 1)); codeOf(t, err) != c.code {
+		if _, err := Decode(testNetwork(), DefaultLimits(), sign(t, body, 1)); plugintest.Code(t, err) != c.code {
 			t.Errorf("%s: %v, want %s", name, err, c.code)
 		}
 	}
@@ -425,7 +426,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		op, err := Decode(testNetwork(), DefaultLimits(), raw)
 		if err != nil {
-			codeOf(t, err)
+			plugintest.Code(t, err)
 			return
 		}
 		whole, err := DecodeObject(raw, JSONLimits{})
@@ -475,7 +476,7 @@ func FuzzShape(f *testing.F) {
 				t.Fatalf("accepted, and does not decode again: %v", err)
 			}
 		} else {
-			codeOf(t, err)
+			plugintest.Code(t, err)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -267,13 +268,13 @@ func TestLookup(t *testing.T) {
 		"did:key agreement": {"did:key:" + multikey(7) + "#" + multikey(7), KeyAgreement, 5, 0, "not_entitled"},
 	} {
 		m, err := Lookup(l, c.url, c.rel, c.at)
-		if codeOf(t, err) != c.code || err == nil && m.Key.Multikey() != multikey(c.seed) {
+		if plugintest.Code(t, err) != c.code || err == nil && m.Key.Multikey() != multikey(c.seed) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
 	l.now += 1000
 	l.want("", sign(t, Deactivate(testNetwork(), d, l.head(d), 0), 1))
-	if _, err := Lookup(l, url, "", 0); codeOf(t, err) != "deactivated" {
+	if _, err := Lookup(l, url, "", 0); plugintest.Code(t, err) != "deactivated" {
 		t.Errorf("deactivated: %v", err)
 	}
 	if m, err := Lookup(l, url, "", epoch+20_000); err != nil || m.Key.Multikey() != multikey(4) {

@@ -21,7 +21,7 @@ type Place struct {
 }
 
 // Write is a change of the state; a nil Value deletes.
-type Write struct{ Key, Value []byte }
+type Write = plugins.Write
 
 // The first byte of this package's keys. Numbers inside keys are big-endian.
 const (
@@ -208,7 +208,7 @@ func (q Quota) Count(v plugins.View, subject []byte, t tangle.Time) (Write, erro
 		return Write{}, plugins.Reject("rate_limited", "%d operations in a window of %v", count, q.Window)
 	}
 	value := binary.BigEndian.AppendUint64(nil, window)
-	return Write{key, binary.BigEndian.AppendUint32(value, count+1)}, nil
+	return Write{Key: key, Value: binary.BigEndian.AppendUint32(value, count+1)}, nil
 }
 
 func seenKey(notAfter tangle.Time, hash string) []byte {
@@ -220,7 +220,7 @@ func seenKey(notAfter tangle.Time, hash string) []byte {
 func SeenBefore(v plugins.View, e *Envelope) bool { return v.Get(seenKey(e.NotAfter, e.Hash)) != nil }
 
 // Remember keeps an accepted operation from being accepted again.
-func Remember(e *Envelope) Write { return Write{seenKey(e.NotAfter, e.Hash), []byte{1}} }
+func Remember(e *Envelope) Write { return Write{Key: seenKey(e.NotAfter, e.Hash), Value: []byte{1}} }
 
 // Forget drops at most max operations that can no longer be accepted, since now is past their notAfter.
 func Forget(v plugins.View, now tangle.Time, max int) (list []Write) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -23,7 +24,7 @@ func TestParse(t *testing.T) {
 		strings.Replace(vectorDID, "zQmW", "zQm0", 1), strings.Replace(vectorDID, "zQmW", "zQnW", 1), vectorDID[:18] + "zQm" + strings.Repeat("z", 44),
 		strings.Replace(vectorDID, ":t2", "%3At2", 1), vectorDID[:64] + "#", " " + vectorDID[1:],
 	} {
-		if _, err := Parse(s); codeOf(t, err) != "bad_value" {
+		if _, err := Parse(s); plugintest.Code(t, err) != "bad_value" {
 			t.Errorf("%q passes", s)
 		}
 	}
@@ -54,7 +55,7 @@ func TestParseURL(t *testing.T) {
 		"", "did", "did:", "did:a", "did:a:", "did::b", "did:A:b", "not-a-did", "did:example", "did:a:b:", "did:a:b#", "did:a:b#x#y", "did:a:b c", "did:a:é",
 		"did:a:b%", "did:a:b%2", "did:a:b%zz", "did:a:b?x=%", "did:a:b#%2", "did:a:b\n", "did:a:b?x=\"", "http://a", "did:a:" + strings.Repeat("b", MaxURL),
 	} {
-		if _, err := ParseURL(bad); codeOf(t, err) != "bad_value" {
+		if _, err := ParseURL(bad); plugintest.Code(t, err) != "bad_value" {
 			t.Errorf("%q passes", bad)
 		}
 	}

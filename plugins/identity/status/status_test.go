@@ -69,33 +69,15 @@ func (l *ledger) apply(t testing.TB, entry []byte) (hash, code string) {
 	t.Helper()
 	op, err := Decode(network(), l.limit, entry)
 	if err != nil {
-		return "", codeOf(t, err)
+		return "", plugintest.Code(t, err)
 	}
 	l.place.Position++
 	writes, err := Next(l.state, l.limit, op, l.place)
 	if err != nil {
-		return op.Envelope.Hash, codeOf(t, err)
+		return op.Envelope.Hash, plugintest.Code(t, err)
 	}
-	for _, w := range writes {
-		if w.Value == nil {
-			l.state.Delete(w.Key)
-		} else {
-			l.state.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(l.state, writes)
 	return op.Envelope.Hash, ""
-}
-
-func codeOf(t testing.TB, err error) string {
-	t.Helper()
-	if err == nil {
-		return ""
-	}
-	r := plugins.Rejected(err)
-	if r == nil {
-		t.Fatalf("not a rejection: %v", err)
-	}
-	return r.Code
 }
 
 // by signs a body with the key of seed and applies it.
@@ -213,14 +195,14 @@ func TestReads(t *testing.T) {
 		want  string
 	}{{list, 0, ""}, {list, MinSize - 1, ""}, {list, MinSize, "bad_index"}, {list, -1, "bad_index"}, {"zQm", 0, "unknown_list"}} {
 		set, err := Bit(l.state, c.list, c.index)
-		if code := codeOf(t, err); code != c.want || set {
+		if code := plugintest.Code(t, err); code != c.want || set {
 			t.Errorf("bit %d of %s: %t, %q, want %q", c.index, c.list, set, code, c.want)
 		}
 	}
 	if bits, err := Bits(l.state, list); len(bits) != MinSize/8 || err != nil {
 		t.Errorf("%d bytes, %v", len(bits), err)
 	}
-	if _, err := BitsAt(l.state, list, start-1); codeOf(t, err) != "unknown_list" {
+	if _, err := BitsAt(l.state, list, start-1); plugintest.Code(t, err) != "unknown_list" {
 		t.Errorf("before it was made: %v", err)
 	}
 	if got := ListsOf(l.state, actor(1), 10); !slices.Equal(got, []string{list}) {
@@ -392,7 +374,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a short secret", with(NewSpend(l.header(1), [32]byte{}), "secret", base64.RawURLEncoding.EncodeToString(make([]byte, 31))), "bad_value"},
 	} {
 		_, err := Decode(network(), l.limit, sign(t, c.body, key(1)))
-		if got := codeOf(t, err); got != c.want {
+		if got := plugintest.Code(t, err); got != c.want {
 			t.Errorf("%s: got %q (%v), want %q", c.name, got, err, c.want)
 		}
 	}
@@ -414,12 +396,12 @@ func TestDecodeRefusesOtherBytes(t *testing.T) {
 			t.Fatalf("%s changes nothing in %s", name, entry)
 		}
 		_, err := Decode(network(), l.limit, []byte(changed))
-		if got := codeOf(t, err); got != c.want {
+		if got := plugintest.Code(t, err); got != c.want {
 			t.Errorf("%s: got %q (%v), want %q", name, got, err, c.want)
 		}
 	}
 	_, err := Decode(network(), l.limit, make([]byte, MaxOperationBytes+1))
-	if got := codeOf(t, err); got != "too_large" {
+	if got := plugintest.Code(t, err); got != "too_large" {
 		t.Errorf("too long: %q", got)
 	}
 }
@@ -454,7 +436,7 @@ func TestListAgainstAMap(t *testing.T) {
 		state.Begin()
 		now := start
 		l := List{ID: did.Multihash(nil), ListTerms: ListTerms{Purpose: Suspension, Size: MinSize}, Created: operation.Instant(now), Changed: operation.Instant(now)}
-		store(state, []did.Write{write(keyList+l.ID, l)})
+		plugins.Put(state, []did.Write{write(keyList+l.ID, l)})
 		m := model{[]tangle.Time{now}, []map[int]bool{{}}}
 		for range rapid.IntRange(0, 12).Draw(r, "operations") {
 			now += tangle.Time(rapid.IntRange(0, 3).Draw(r, "later"))
@@ -511,17 +493,7 @@ func step(t fataler, state *plugintest.State, op *Operation, now tangle.Time) {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	store(state, writes)
-}
-
-func store(state *plugintest.State, writes []did.Write) {
-	for _, w := range writes {
-		if w.Value == nil {
-			state.Delete(w.Key)
-		} else {
-			state.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(state, writes)
 }
 
 // TestLongHistories rebuilds states around snapshots.
@@ -529,7 +501,7 @@ func TestLongHistories(t *testing.T) {
 	state := plugintest.NewState(nil)
 	state.Begin()
 	l := List{ID: did.Multihash(nil), ListTerms: ListTerms{Purpose: Suspension, Size: MinSize}, Created: 1, Changed: 1}
-	store(state, []did.Write{write(keyList+l.ID, l)})
+	plugins.Put(state, []did.Write{write(keyList+l.ID, l)})
 	m := model{[]tangle.Time{1}, []map[int]bool{{}}}
 	const versions = 2*SnapshotEvery + 700
 	for n := range versions {
@@ -587,7 +559,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entry []byte) {
 		op, err := Decode(network(), did.DefaultLimits(), entry)
 		if err != nil {
-			codeOf(t, err)
+			plugintest.Code(t, err)
 			return
 		}
 		canonical, err := did.Canonical(mustObject(t, entry))
@@ -596,7 +568,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		l := newLedger()
 		_, err = Next(l.state, l.limit, op, did.Place{Time: op.Envelope.NotAfter})
-		codeOf(t, err)
+		plugintest.Code(t, err)
 	})
 }
 
@@ -648,7 +620,7 @@ func BenchmarkBitsAt(b *testing.B) {
 	state := plugintest.NewState(nil)
 	state.Begin()
 	l := List{ID: did.Multihash(nil), ListTerms: ListTerms{Purpose: Suspension, Size: MinSize}, Created: 1, Changed: 1}
-	store(state, []did.Write{write(keyList+l.ID, l)})
+	plugins.Put(state, []did.Write{write(keyList+l.ID, l)})
 	for n := range SnapshotEvery + 1 {
 		on := make([]int, 0, 200)
 		for i := range 200 {

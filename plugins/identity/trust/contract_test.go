@@ -21,21 +21,11 @@ func TestContract(t *testing.T) {
 		return plugins.Plugin{
 			Kinds: []tangle.Kind{testKind},
 			Check: func(_ tangle.Kind, data []byte) (plugins.Op, error) {
-				op, err := Decode(testNetwork, did.DefaultLimits(), data)
-				if err != nil {
-					return nil, err
-				}
-				return op, nil
+				return plugins.OpOf(Decode(testNetwork, did.DefaultLimits(), data))
 			},
 			Apply: func(state plugins.State, e plugins.Ordered) error {
 				writes, err := Next(state, did.DefaultLimits(), e.Op.(*Operation), did.Place{Time: e.Time, Position: e.Position, Index: e.Index, By: e.Author})
-				for _, w := range writes {
-					if w.Value == nil {
-						state.Delete(w.Key)
-					} else {
-						state.Set(w.Key, w.Value)
-					}
-				}
+				plugins.Put(state, writes)
 				return err
 			},
 		}, nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/operation"
 	"weft/tangle"
@@ -188,7 +189,7 @@ func TestGenesis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.store(writes)
+	plugins.Put(l.state, writes)
 	canonical, _ := did.Canonical(one)
 	f, err := ReadFederation(l.state, did.Multihash(canonical))
 	if err != nil || f.Name != "First" || f.Created != 0 {

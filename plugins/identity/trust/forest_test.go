@@ -39,7 +39,7 @@ func (f *forest) do(r *rapid.T, op *Operation, signers ...byte) (hash string, ac
 		f.refused[rejection.Code]++
 		return "", false
 	}
-	f.store(writes)
+	plugins.Put(f.state, writes)
 	return op.Envelope.Hash, true
 }
 

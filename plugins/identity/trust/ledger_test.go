@@ -72,22 +72,12 @@ func (l *ledger) apply(t testing.TB, body did.Object, seeds ...byte) (hash, code
 	t.Helper()
 	op, err := Decode(network(), did.DefaultLimits(), sign(t, body, seeds...))
 	if err != nil {
-		return "", codeOf(t, err)
+		return "", plugintest.Code(t, err)
 	}
 	l.place.Position++
 	writes, err := Next(l.state, did.DefaultLimits(), op, l.place)
-	l.store(writes)
-	return op.Envelope.Hash, codeOf(t, err)
-}
-
-func (l *ledger) store(writes []did.Write) {
-	for _, w := range writes {
-		if w.Value == nil {
-			l.state.Delete(w.Key)
-		} else {
-			l.state.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(l.state, writes)
+	return op.Envelope.Hash, plugintest.Code(t, err)
 }
 
 // must is apply of what has to be accepted.
@@ -98,18 +88,6 @@ func (l *ledger) must(t testing.TB, body did.Object, seeds ...byte) string {
 		t.Fatalf("%v: %s", body["op"], code)
 	}
 	return hash
-}
-
-func codeOf(t testing.TB, err error) string {
-	t.Helper()
-	if err == nil {
-		return ""
-	}
-	r := plugins.Rejected(err)
-	if r == nil {
-		t.Fatalf("not a rejection: %v", err)
-	}
-	return r.Code
 }
 
 // found makes a federation of did:key roots.
@@ -177,7 +155,7 @@ func (l *ledger) applyDID(t testing.TB, entry []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.store(writes)
+	plugins.Put(l.state, writes)
 }
 
 // deactivate ends a did:weft of createDID.

@@ -10,6 +10,7 @@ import (
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/operation"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -100,13 +101,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"another network", with(NewSetThreshold(h(), foreign, 2), "network", tangle.ID{8}.String()), "wrong_network"},
 	} {
 		_, err := Decode(network(), did.DefaultLimits(), sign(t, c.body, 1))
-		if got := codeOf(t, err); got != c.want {
+		if got := plugintest.Code(t, err); got != c.want {
 			t.Errorf("%s: got %q (%v), want %q", c.name, got, err, c.want)
 		}
 	}
 	entry := sign(t, NewSetThreshold(h(), foreign, 2), 1)
 	entry = bytes.Replace(entry, []byte(`"threshold":2`), []byte(`"threshold":1`), 1)
-	if _, err := Decode(network(), did.DefaultLimits(), entry); codeOf(t, err) != "bad_signature" {
+	if _, err := Decode(network(), did.DefaultLimits(), entry); plugintest.Code(t, err) != "bad_signature" {
 		t.Errorf("a changed body: %v", err)
 	}
 }
@@ -564,11 +565,11 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entry []byte) {
 		op, err := Decode(network(), did.DefaultLimits(), entry)
 		if err != nil {
-			codeOf(t, err)
+			plugintest.Code(t, err)
 			return
 		}
 		l := newLedger()
 		_, err = Next(l.state, did.DefaultLimits(), op, did.Place{Time: op.Envelope.NotAfter})
-		codeOf(t, err)
+		plugintest.Code(t, err)
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/operation"
+	"weft/plugins/plugintest"
 )
 
 func TestReadProperty(t *testing.T) {
@@ -65,7 +66,7 @@ func TestReadProperty(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := readProperty(v)
-		if got := codeOf(t, err); got != c.want {
+		if got := plugintest.Code(t, err); got != c.want {
 			t.Errorf("%.100s: got %q (%v), want %q", c.text, got, err, c.want)
 		}
 		if err != nil {

@@ -93,7 +93,7 @@ type Revoking struct {
 
 // Operation is a decoded operation with good proofs. Members that its Op does not have are zero.
 type Operation struct {
-	Envelope   *did.Envelope
+	*did.Envelope
 	Op         Op
 	Actor      string
 	Create     FederationTerms
@@ -110,14 +110,7 @@ type Operation struct {
 // Decode reads an entry: exact members, bounds and signatures, nothing that needs state. The codes are those of
 // did.OpenEnvelope, and unknown_field, bad_value, bad_property, depth_exceeded, wrong_network.
 func Decode(network tangle.ID, limits did.Limits, entry []byte) (*Operation, error) {
-	op, err := DecodeUnverified(network, limits, entry)
-	if err == nil {
-		err = op.Envelope.Verify()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return op, nil
+	return did.Verified(DecodeUnverified(network, limits, entry))
 }
 
 // DecodeUnverified is Decode without its last step, the signatures: did.VerifyAll takes those of many operations at once.

@@ -15,13 +15,13 @@ import (
 
 // Operation is a decoded operation with a good proof. Members that its Op does not have are zero.
 type Operation struct {
-	Envelope *did.Envelope
-	Op       Op
-	Channel  ID
-	Actor    string
-	Nonce    Nonce
-	Created  tangle.Time // the actor's claim
-	After    After       // not in create
+	*did.Envelope
+	Op      Op
+	Channel ID
+	Actor   string
+	Nonce   Nonce
+	Created tangle.Time // the actor's claim
+	After   After       // not in create
 
 	Access       Access   // create
 	Profile      Profile  // create
@@ -58,14 +58,7 @@ func (op *Operation) wraps(visit func(number uint32, w Wrap)) {
 // Decode reads an entry: canonical form, exact members, bounds and the proof, nothing that needs state. The codes are
 // too_large, not_canonical, unknown_field, bad_value, wrong_network, bad_signature.
 func Decode(network tangle.ID, entry []byte) (*Operation, error) {
-	op, err := DecodeUnverified(network, entry)
-	if err == nil {
-		err = op.Envelope.Verify()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return op, nil
+	return did.Verified(DecodeUnverified(network, entry))
 }
 
 // DecodeUnverified is Decode without its last step, the proof: did.VerifyAll takes those of many operations at once.

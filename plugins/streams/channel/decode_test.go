@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -92,7 +93,7 @@ func TestEveryMemberCounts(t *testing.T) {
 		walk(body, nil, func(path []string) {
 			changed := clone(t, body)
 			at(changed, path)["unheard"] = "of"
-			if _, err := Decode(l.network, l.sign(p, changed)); codeOf(t, err) != "unknown_field" && !free(path) {
+			if _, err := Decode(l.network, l.sign(p, changed)); plugintest.Code(t, err) != "unknown_field" && !free(path) {
 				t.Errorf("%s: a member in %v: %v", name, path, err)
 			}
 			for member := range at(body, path) {
@@ -103,7 +104,7 @@ func TestEveryMemberCounts(t *testing.T) {
 				}
 				changed = clone(t, body)
 				at(changed, path)[member] = 1.5
-				if _, err := Decode(l.network, l.sign(p, changed)); codeOf(t, err) != "not_canonical" {
+				if _, err := Decode(l.network, l.sign(p, changed)); plugintest.Code(t, err) != "not_canonical" {
 					t.Errorf("%s: a fraction in %v.%s: %v", name, path, member, err)
 				}
 			}
@@ -304,11 +305,11 @@ func TestBadInputs(t *testing.T) {
 		"a member of the proof": {proof(func(p []any, _ did.Object) { p[0].(did.Object)["created"] = "2026-12-01T00:00:00Z" }), "unknown_field"},
 	} {
 		_, err := Decode(l.network, []byte(c.entry))
-		if got := codeOf(t, err); got != c.code {
+		if got := plugintest.Code(t, err); got != c.code {
 			t.Errorf("%s: %q (%v), want %q", name, got, err, c.code)
 		}
 	}
-	if _, err := Decode(tangle.ID{1}, []byte(write)); codeOf(t, err) != "wrong_network" {
+	if _, err := Decode(tangle.ID{1}, []byte(write)); plugintest.Code(t, err) != "wrong_network" {
 		t.Errorf("another network: %v", err)
 	}
 }
@@ -325,10 +326,10 @@ func TestOperationsOfTheLargestSize(t *testing.T) {
 	pad := MaxOperationBytes - len(size(0))
 	for pad -= 3; len(size(pad)) != MaxOperationBytes; pad++ { // signatures differ in length by a character or two
 	}
-	if _, err := Decode(l.network, size(pad)); codeOf(t, err) != "unknown_field" {
+	if _, err := Decode(l.network, size(pad)); plugintest.Code(t, err) != "unknown_field" {
 		t.Errorf("32 KiB: %v", err)
 	}
-	if _, err := Decode(l.network, size(pad+3)); codeOf(t, err) != "too_large" {
+	if _, err := Decode(l.network, size(pad+3)); plugintest.Code(t, err) != "too_large" {
 		t.Errorf("more than 32 KiB: %v", err)
 	}
 	k := fill[Key](1)
@@ -352,7 +353,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, entry []byte) {
 		op, err := Decode(l.network, entry)
-		codeOf(t, err)
+		plugintest.Code(t, err)
 		if err == nil && !bytes.Equal(op.Envelope.Raw, entry) {
 			t.Error("another text")
 		}
@@ -382,11 +383,11 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		op, err := Decode(l.network, entry)
 		if err != nil {
-			codeOf(t, err)
+			plugintest.Code(t, err)
 			return
 		}
 		_, err = Next(l.state, l.identity, op, did.Place{Time: l.now, Position: 1})
-		codeOf(t, err)
+		plugintest.Code(t, err)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -194,7 +195,7 @@ func TestEpochRace(t *testing.T) {
 				}
 				l.now += 10
 				err := l.apply(writers[i], body)
-				if code := codeOf(t, err); code == "epoch_closed" {
+				if code := plugintest.Code(t, err); code == "epoch_closed" {
 					closed++
 					err = l.apply(writers[i], l.sealed(writers[i], id, fmt.Sprint(round), RecordTerms{}))
 				}
@@ -270,7 +271,7 @@ func TestGraceRaised(t *testing.T) {
 	l.want("", owner, NewRekey(l.header(owner, id), "", l.epoch(id, 2, true, owner)))
 	for _, grace := range []int{0, 600} {
 		l.want("", owner, NewConfigure(l.header(owner, id), Settings{GraceSeconds: &grace}))
-		if got := codeOf(t, l.applyEntry(refused)); got != "epoch_closed" {
+		if got := plugintest.Code(t, l.applyEntry(refused)); got != "epoch_closed" {
 			t.Errorf("grace is %d now: %q, want epoch_closed", grace, got)
 		}
 	}
@@ -278,7 +279,7 @@ func TestGraceRaised(t *testing.T) {
 	l.want("", owner, NewRekey(l.header(owner, id), "", l.epoch(id, 3, true, owner)))
 	l.want("", owner, NewConfigure(l.header(owner, id), Settings{GraceSeconds: ptr(0)}))
 	l.now += 599_999
-	if got := codeOf(t, l.applyEntry(counts)); got != "" {
+	if got := plugintest.Code(t, l.applyEntry(counts)); got != "" {
 		t.Errorf("grace was 600: %q", got)
 	}
 }
@@ -437,7 +438,7 @@ func TestExpiry(t *testing.T) {
 		for _, off := range clocks {
 			h := l.header(bob, id)
 			h.Created = h.Created.Add(off)
-			if got := codeOf(t, l.apply(bob, NewWrite(h, RecordTerms{Public: did.Object{"x": "y"}}))); got != c.code {
+			if got := plugintest.Code(t, l.apply(bob, NewWrite(h, RecordTerms{Public: did.Object{"x": "y"}}))); got != c.code {
 				t.Errorf("at %s, by a clock that is %s off: %q, want %q", c.at, off, got, c.code)
 			}
 		}
@@ -491,7 +492,7 @@ func TestKeyHonesty(t *testing.T) {
 		o := Walk(id, list, c.have)
 		code := ""
 		if len(o.Faults) > 0 {
-			code = codeOf(t, o.Faults[0])
+			code = plugintest.Code(t, o.Faults[0])
 		}
 		if len(o.Keys) != c.want || code != c.code {
 			t.Errorf("%s: %d keys and %v, want %d and %q", name, len(o.Keys), o.Faults, c.want, c.code)
@@ -522,7 +523,7 @@ func TestDishonestAdmin(t *testing.T) {
 	epoch.Wraps = append(epoch.Wraps, lie)
 	l.want("", owner, NewRekey(l.header(owner, id), "", epoch))
 	l.want("", owner, l.sealed(owner, id, "after", RecordTerms{}))
-	if o := l.reader(id, bob); len(o.Faults) != 1 || codeOf(t, o.Faults[0]) != "bad_wrap" {
+	if o := l.reader(id, bob); len(o.Faults) != 1 || plugintest.Code(t, o.Faults[0]) != "bad_wrap" {
 		t.Errorf("the one who was lied to finds %v", o.Faults)
 	}
 	if got := l.decrypts(id, bob); !slices.Equal(got, []uint64{1}) {

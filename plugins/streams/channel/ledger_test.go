@@ -19,18 +19,6 @@ import (
 // begin is when the tests' ledgers begin: 2027-01-15T08:00:00Z.
 const begin tangle.Time = 1_800_000_000_000
 
-func codeOf(t testing.TB, err error) string {
-	t.Helper()
-	if err == nil {
-		return ""
-	}
-	r := plugins.Rejected(err)
-	if r == nil {
-		t.Fatalf("not a rejection: %v", err)
-	}
-	return r.Code
-}
-
 // person is a DID with its keys.
 type person struct {
 	did       string
@@ -162,13 +150,7 @@ func (p *person) multikey() string {
 }
 
 func put(s *plugintest.State, writes []did.Write) {
-	for _, w := range writes {
-		if w.Value == nil {
-			s.Delete(w.Key)
-		} else {
-			s.Set(w.Key, w.Value)
-		}
-	}
+	plugins.Put(s, writes)
 	s.Commit()
 	s.Begin()
 }
@@ -274,7 +256,7 @@ func (l *ledger) apply(p *person, body did.Object) error {
 func (l *ledger) want(code string, p *person, body did.Object) {
 	l.t.Helper()
 	err := l.apply(p, body)
-	if got := codeOf(l.t, err); got != code {
+	if got := plugintest.Code(l.t, err); got != code {
 		l.t.Fatalf("outcome %q (%v), want %q", got, err, code)
 	}
 }

@@ -231,7 +231,7 @@ func TestModel(t *testing.T) {
 			before := l.state.Digest()
 			body, want := l.draw(rt, r, people, p, id)
 			err := l.apply(p, body)
-			if got := codeOf(t, err); got != want {
+			if got := plugintest.Code(t, err); got != want {
 				rt.Fatalf("%s by %s: %q (%v), the reference has %q", body["op"], p.did, got, err, want)
 			}
 			if err == nil {
@@ -395,21 +395,11 @@ func TestContract(t *testing.T) {
 		return plugins.Plugin{
 			Kinds: []tangle.Kind{Kind},
 			Check: func(_ tangle.Kind, data []byte) (plugins.Op, error) {
-				op, err := Decode(network, data)
-				if err != nil {
-					return nil, err
-				}
-				return op, nil
+				return plugins.OpOf(Decode(network, data))
 			},
 			Apply: func(state plugins.State, e plugins.Ordered) error {
 				writes, err := Next(state, state.Peek("identity"), e.Op.(*Operation), did.Place{Time: e.Time, Position: e.Position, Index: e.Index, By: e.Author, Entry: e.Hash})
-				for _, w := range writes {
-					if w.Value == nil {
-						state.Delete(w.Key)
-					} else {
-						state.Set(w.Key, w.Value)
-					}
-				}
+				plugins.Put(state, writes)
 				return err
 			},
 		}, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -45,7 +46,7 @@ func TestRights(t *testing.T) {
 					l.want("", owner, NewAuthorize(l.header(owner, id), []Grant{g}, nil, nil))
 				}
 				l.now += 2000
-				got := codeOf(t, l.apply(actor, l.some(op, actor, id, owner, third, asks)))
+				got := plugintest.Code(t, l.apply(actor, l.some(op, actor, id, owner, third, asks)))
 				if got != refusal(op, w.name, may[op][w.name]) {
 					t.Errorf("%q, want %q", got, refusal(op, w.name, may[op][w.name]))
 				}
@@ -175,7 +176,7 @@ func TestAdmission(t *testing.T) {
 	if err := l.applyEntry(entry); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.applyEntry(entry); codeOf(t, err) != "replayed" {
+	if err := l.applyEntry(entry); plugintest.Code(t, err) != "replayed" {
 		t.Errorf("the same again: %v", err)
 	}
 	alice.nonces--
@@ -198,7 +199,7 @@ func TestAdmission(t *testing.T) {
 	} {
 		h := l.header(alice, id)
 		h.After = a
-		if err := l.apply(alice, NewLeave(h)); codeOf(t, err) != "bad_after" {
+		if err := l.apply(alice, NewLeave(h)); plugintest.Code(t, err) != "bad_after" {
 			t.Errorf("after of %s: %v", name, err)
 		}
 	}
@@ -206,7 +207,7 @@ func TestAdmission(t *testing.T) {
 	head, _, _ := did.ReadHead(l.identity, d)
 	l.identify(did.Deactivate(l.network, d, head, 0), gone.key)
 	l.want("deactivated", gone, NewRequest(l.header(gone, id), Asked{Rights: Read}, nil))
-	if writes, err := Next(l.state, nil, mustDecode(t, l.sign(bob, NewLeave(l.header(bob, id)))), l.next()); codeOf(t, err) != "unknown_did" || writes != nil {
+	if writes, err := Next(l.state, nil, mustDecode(t, l.sign(bob, NewLeave(l.header(bob, id)))), l.next()); plugintest.Code(t, err) != "unknown_did" || writes != nil {
 		t.Errorf("without identity: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -24,7 +25,7 @@ func TestRecordRules(t *testing.T) {
 	l.want("bad_value", owner, NewAuthorize(l.header(owner, id), []Grant{{Participant: writer.did, Rights: Order, Tags: []string{"x"}}}, nil, nil))
 	l.want("", owner, NewAuthorize(l.header(owner, id), []Grant{{Participant: writer.did, Rights: Order, Tags: []string{"a"}, Roles: []string{"b"}, MaxRecords: 3}}, nil, nil))
 	for tag, code := range map[string]string{"a": "", "b": "", "c": "tag_not_allowed", "": "tag_not_allowed", "x": "tag_not_allowed"} {
-		if got := codeOf(t, l.apply(writer, l.sealed(writer, id, "x", RecordTerms{Tag: tag}))); got != code {
+		if got := plugintest.Code(t, l.apply(writer, l.sealed(writer, id, "x", RecordTerms{Tag: tag}))); got != code {
 			t.Errorf("tag %q: %q, want %q", tag, got, code)
 		}
 	}
@@ -159,7 +160,7 @@ func TestAuditProfile(t *testing.T) {
 	for name, s := range map[string]Settings{
 		"name": {Name: ptr("x")}, "description": {Description: ptr("x")}, "topics": {Topics: &[]Topic{}}, "retention": {RetentionDays: ptr(9)},
 	} {
-		if err := l.apply(owner, NewConfigure(l.header(owner, id), s)); codeOf(t, err) != "profile_rule" {
+		if err := l.apply(owner, NewConfigure(l.header(owner, id), s)); plugintest.Code(t, err) != "profile_rule" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -261,7 +262,7 @@ func TestBlobs(t *testing.T) {
 				flipped := slices.Clone(chunks)
 				flipped[n] = bytes.Clone(chunk)
 				flipped[n][len(chunk)/2] ^= 1
-				if _, err := OpenBlob(k, op, func(n int) ([]byte, error) { return flipped[n], nil }, &out); codeOf(t, err) != "bad_content" {
+				if _, err := OpenBlob(k, op, func(n int) ([]byte, error) { return flipped[n], nil }, &out); plugintest.Code(t, err) != "bad_content" {
 					t.Errorf("%s, %d: a flipped bit: %v", name, size, err)
 				}
 			}
@@ -288,7 +289,7 @@ func TestWrongRoot(t *testing.T) {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 	body["body"].(did.Object)["blob"].(did.Object)["root"] = ID{2}.String()
-	if _, err := OpenBlob(k, mustDecode(t, l.sign(p, body)), fetch, &out); codeOf(t, err) != "bad_content" {
+	if _, err := OpenBlob(k, mustDecode(t, l.sign(p, body)), fetch, &out); plugintest.Code(t, err) != "bad_content" {
 		t.Errorf("another root: %v", err)
 	}
 }
@@ -310,14 +311,14 @@ func TestOpenRefusesOtherHeaders(t *testing.T) {
 	} {
 		changed := clone(t, body)
 		change(changed)
-		if _, err := l.open(k, l.sign(p, changed)); codeOf(t, err) != "bad_content" {
+		if _, err := l.open(k, l.sign(p, changed)); plugintest.Code(t, err) != "bad_content" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if got, err := l.open(k, l.sign(p, body)); got != "hello" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := l.open(fill[Key](8), l.sign(p, body)); codeOf(t, err) != "bad_content" {
+	if _, err := l.open(fill[Key](8), l.sign(p, body)); plugintest.Code(t, err) != "bad_content" {
 		t.Errorf("another key: %v", err)
 	}
 	broken := errors.New("no entropy")

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"weft/plugins/identity/did"
+	"weft/plugins/plugintest"
 	"weft/tangle"
 )
 
@@ -97,7 +98,7 @@ func TestWrapsBindToTheirContext(t *testing.T) {
 		"another reader":  func() (Key, error) { return Unwrap(id, 4, other, private) },
 		"a flipped bit":   func() (Key, error) { return Unwrap(id, 4, moved, private) },
 	} {
-		if _, err := open(); codeOf(t, err) != "bad_wrap" {
+		if _, err := open(); plugintest.Code(t, err) != "bad_wrap" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
