@@ -20,20 +20,26 @@ import (
 // TestIdentities runs the identity plugin under faults against its sequential reference (S16): each outcome and the whole
 // state of each correct node.
 func TestIdentities(t *testing.T) {
+	runSeeds(t, Identities, 16, 4, rareOutcomes())
+}
+
+// runSeeds runs as many seeds of a world as -seeds says, or usual, or few of them with -short, on each size. With all of the
+// usual ones each of the rare outcomes has to occur.
+func runSeeds(t *testing.T, world func(seed uint64, nodes int) Config, usual, few int, rare []string) {
 	if seed, ok := seedToReplay(t); ok {
 		for _, n := range identitySizes() {
-			replay(t, Identities(seed, n))
+			replay(t, world(seed, n))
 		}
 		return
 	}
 	count := option[int]("seeds")
 	if count == 0 {
-		count = 16
+		count = usual
 		if testing.Short() {
-			count = 4
+			count = few
 		}
 	}
-	seen := tally{count: map[string]int{}}
+	test, seen := t.Name(), tally{count: map[string]int{}}
 	t.Run("seeds", func(t *testing.T) {
 		const chunk = 4
 		for first := 1; first <= count; first += chunk {
@@ -41,20 +47,20 @@ func TestIdentities(t *testing.T) {
 				t.Run(fmt.Sprintf("n=%d/from=%d", n, first), func(t *testing.T) {
 					t.Parallel()
 					for seed := first; seed < first+chunk && seed <= count && !t.Failed() && !seen.stopped(); seed++ {
-						c := Identities(uint64(seed), n)
+						c := world(uint64(seed), n)
 						r := Run(c)
 						if seen.add(r); r.Violation != nil {
-							report(t, "TestIdentities", c, r.Violation)
+							report(t, test, c, r.Violation)
 						}
 					}
 				})
 			}
 		}
 	})
-	t.Logf("outcomes: %s", &seen)
-	for _, name := range rareOutcomes() {
-		if count >= 16 && option[int]("nodes") == 0 && !t.Failed() && seen.count[name] == 0 {
-			t.Errorf("no seed has %q: the wallets have stopped trying it", name)
+	t.Logf("%d seeds of each size %v: %s", count, identitySizes(), &seen)
+	for _, name := range rare {
+		if count >= usual && option[int]("nodes") == 0 && !t.Failed() && seen.count[name] == 0 {
+			t.Errorf("no seed has %q: the world has stopped trying it", name)
 		}
 	}
 }
@@ -115,9 +121,12 @@ func (t *tally) String() string {
 }
 
 // TestIdentitiesReplay runs a seed twice: every event must be the same.
-func TestIdentitiesReplay(t *testing.T) {
+func TestIdentitiesReplay(t *testing.T) { runTwice(t, Identities) }
+
+func runTwice(t *testing.T, world func(seed uint64, nodes int) Config) {
+	t.Helper()
 	for _, n := range identitySizes() {
-		c := Identities(1000, n)
+		c := world(1000, n)
 		if a, b := Run(c), Run(c); a.Hash != b.Hash || a.Events != b.Events || !maps.Equal(a.Outcomes, b.Outcomes) {
 			t.Errorf("%d nodes: %+v, then %+v", n, a, b)
 		}
