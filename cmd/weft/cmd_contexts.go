@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weft/config"
 	"weft/plugins/identity"
 	"weft/plugins/identity/jsonld"
 )
@@ -54,10 +53,7 @@ type contextsCommand struct{ *shell }
 
 // known are the contexts that the node of the data folder would accept.
 func (r *contextsCommand) known() (*jsonld.Contexts, error) {
-	if r.dir == "" {
-		return nil, usage("--dir is missing: which node's data folder?")
-	}
-	n, err := config.Dir(r.dir).Load(nil, nil)
+	n, err := r.nodeFile()
 	if err != nil {
 		return nil, err
 	}

@@ -115,16 +115,7 @@ func (r *issuerAdding) run() error {
 
 // readIssuers takes the issuers out of the plugin's section; the rest of it stays as it is.
 func readIssuers(raw json.RawMessage) (section map[string]json.RawMessage, issuers []identity.Issuer, err error) {
-	section = map[string]json.RawMessage{}
-	if raw != nil {
-		err = json.Unmarshal(raw, &section)
-	}
-	if list := section["issuers"]; err == nil && list != nil {
-		err = json.Unmarshal(list, &issuers)
-	}
-	if err != nil {
-		err = fmt.Errorf("node.json: plugins.identity: %w", err)
-	}
+	section, err = readSection(identity.Name, raw, "issuers", &issuers)
 	return section, issuers, err
 }
 
@@ -191,10 +182,7 @@ func newIssuerListCommand(s *shell) *cobra.Command {
 		Use:   "list --dir DIR",
 		Short: "list the issuer instances of a data folder",
 		RunE: func(*cobra.Command, []string) error {
-			if s.dir == "" {
-				return usage("--dir is missing: which node's data folder?")
-			}
-			node, err := config.Dir(s.dir).Load(nil, nil)
+			node, err := s.nodeFile()
 			if err != nil {
 				return err
 			}

@@ -136,16 +136,7 @@ func (r *managedAdding) enter() error {
 
 // readManaged takes the settings out of the plugin's section; the rest of it stays as it is.
 func readManaged(raw json.RawMessage) (section map[string]json.RawMessage, settings managed.Settings, err error) {
-	section = map[string]json.RawMessage{}
-	if raw != nil {
-		err = json.Unmarshal(raw, &section)
-	}
-	if one := section["managed"]; err == nil && one != nil {
-		err = json.Unmarshal(one, &settings)
-	}
-	if err != nil {
-		err = fmt.Errorf("node.json: plugins.streams: %w", err)
-	}
+	section, err = readSection(streams.Name, raw, "managed", &settings)
 	return section, settings, err
 }
 
@@ -309,10 +300,7 @@ func newManagedListCommand(s *shell) *cobra.Command {
 		Use:   "list --dir DIR",
 		Short: "list the tools of a data folder",
 		RunE: func(*cobra.Command, []string) error {
-			if s.dir == "" {
-				return usage("--dir is missing: which node's data folder?")
-			}
-			node, err := config.Dir(s.dir).Load(nil, nil)
+			node, err := s.nodeFile()
 			if err != nil {
 				return err
 			}
