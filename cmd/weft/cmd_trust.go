@@ -359,44 +359,35 @@ func (s *shell) showTrust(ctx context.Context, node *client.Client, args []strin
 
 func (s *shell) listGrants(ctx context.Context, node *client.Client, federation string) error {
 	rows := [][]string{{"GRANT", "KIND", "UNDER", "SUBJECT", "UNTIL", "REVOKED"}}
-	for page := (client.Page{Limit: 200}); ; {
-		list, err := node.TrustGraph(ctx, federation, page)
-		if err != nil {
-			return err
-		}
-		for _, g := range list.Items {
-			if s.json {
-				s.printJSON(g)
-			}
-			rows = append(rows, []string{g.ID, g.Kind, g.Under, printable([]byte(g.Subject)), clock(&g.ValidUntil), string(g.Revoked)})
-		}
-		if page.Cursor = list.Next; page.Cursor == "" {
-			break
-		}
+	graph := func(ctx context.Context, p client.Page) (client.List[client.Grant], error) {
+		return node.TrustGraph(ctx, federation, p)
 	}
-	s.table(rows)
-	return nil
+	err := client.All(ctx, client.Page{}, graph, func(g client.Grant) error {
+		if s.json {
+			return s.printJSON(g)
+		}
+		rows = append(rows, []string{g.ID, g.Kind, g.Under, printable([]byte(g.Subject)), clock(&g.ValidUntil), string(g.Revoked)})
+		return nil
+	})
+	if err == nil {
+		s.table(rows)
+	}
+	return err
 }
 
 func (s *shell) listFederations(ctx context.Context, node *client.Client) error {
 	rows := [][]string{{"FEDERATION", "THRESHOLD", "NAME"}}
-	for page := (client.Page{Limit: 200}); ; {
-		list, err := node.Federations(ctx, page)
-		if err != nil {
-			return err
+	err := client.All(ctx, client.Page{}, node.Federations, func(f client.Federation) error {
+		if s.json {
+			return s.printJSON(f)
 		}
-		for _, f := range list.Items {
-			if s.json {
-				s.printJSON(f)
-			}
-			rows = append(rows, []string{f.ID, strconv.Itoa(f.Threshold), printable([]byte(f.Name))})
-		}
-		if page.Cursor = list.Next; page.Cursor == "" {
-			break
-		}
+		rows = append(rows, []string{f.ID, strconv.Itoa(f.Threshold), printable([]byte(f.Name))})
+		return nil
+	})
+	if err == nil {
+		s.table(rows)
 	}
-	s.table(rows)
-	return nil
+	return err
 }
 
 func newTrustBelieveCommand(s *shell) *cobra.Command {
