@@ -609,6 +609,16 @@ func (l *liveRun) report(r *benchResult) {
 	r.PerSecond = float64(len(l.final)) / r.Seconds
 }
 
+// newAudience makes a channel, and the readers that it will have.
+func (b *bench) newAudience(ctx context.Context, owner *benchOwner, name string) (*audit.Channel, []benchPerson, error) {
+	readers, err := b.newPersons(0, benchReaders)
+	if err != nil {
+		return nil, nil, err
+	}
+	ch, err := owner.create(ctx, name, nil)
+	return ch, readers, err
+}
+
 // rekey measures a new key for all readers of a channel, as a client's tool sends it: an epoch with the first wraps, then
 // operations with all others. Giving the rights is not part of it.
 func (b *bench) rekey(ctx context.Context) (r benchResult, err error) {
@@ -617,11 +627,7 @@ func (b *bench) rekey(ctx context.Context) (r benchResult, err error) {
 		return r, err
 	}
 	start := time.Now()
-	readers, err := b.newPersons(0, benchReaders)
-	if err != nil {
-		return r, err
-	}
-	ch, err := owner.create(ctx, "rekey", nil)
+	ch, readers, err := b.newAudience(ctx, owner, "rekey")
 	if err != nil {
 		return r, err
 	}

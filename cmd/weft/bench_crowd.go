@@ -26,11 +26,7 @@ func (b *bench) crowd(ctx context.Context) (r benchResult, err error) {
 		return r, err
 	}
 	start := time.Now()
-	readers, err := b.newPersons(0, benchReaders)
-	if err != nil {
-		return r, err
-	}
-	ch, err := owner.create(ctx, "crowd", nil)
+	ch, readers, err := b.newAudience(ctx, owner, "crowd")
 	if err != nil {
 		return r, err
 	}
