@@ -32,25 +32,9 @@ func (c *Client) followHappenings(ctx context.Context, path string, after *uint6
 	if after != nil {
 		last = strconv.FormatUint(*after, 10)
 	}
-	for failures := 1; ; failures++ {
-		before := last
-		err := c.stream(ctx, path, last, func(e event) error { return takeHappening(e, &last, handle) })
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !resumable(err) {
-			return err
-		}
-		if told != nil {
-			told(err)
-		}
-		if last != before {
-			failures = 1
-		}
-		if err := sleep(ctx, c.retry.resume(failures, err)); err != nil {
-			return err
-		}
-	}
+	return c.resume(ctx, &last, told, func() error {
+		return c.stream(ctx, path, last, func(e event) error { return takeHappening(e, &last, handle) })
+	})
 }
 
 // takeHappening handles one event and moves the cursor behind it.

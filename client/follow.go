@@ -55,9 +55,15 @@ const MaxEventBytes = 1 << 20
 // again by itself and resumes after the last entry that handle took. A node that stays silent is asked again for ever,
 // with pauses of at most the retry's longest; told reports each interruption, if not nil.
 func (c *Client) Follow(ctx context.Context, f FollowFilter, handle func(FinalEntry) error, told func(error)) error {
+	return c.resume(ctx, &f.After, told, func() error { return c.followOnce(ctx, &f, handle) })
+}
+
+// resume reads a stream, and reads on behind the cursor after each interruption. An event that has come ends a series of
+// failures.
+func (c *Client) resume(ctx context.Context, cursor *string, told func(error), read func() error) error {
 	for failures := 1; ; failures++ {
-		after := f.After
-		err := c.followOnce(ctx, &f, handle)
+		before := *cursor
+		err := read()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -67,7 +73,7 @@ func (c *Client) Follow(ctx context.Context, f FollowFilter, handle func(FinalEn
 		if told != nil {
 			told(err)
 		}
-		if f.After != after {
+		if *cursor != before {
 			failures = 1
 		}
 		if err := sleep(ctx, c.retry.resume(failures, err)); err != nil {
