@@ -261,30 +261,38 @@ func (f *File) Remove(public string) error {
 
 // Sign signs a message with an Ed25519 key of the file.
 func (f *File) Sign(public string, message []byte) ([]byte, error) {
-	i := f.index(public)
+	k, err := f.opened(public)
 	switch {
-	case i < 0:
-		return nil, fault("unknown_key", "the file has no key %s", public)
-	case f.Locked():
-		return nil, locked()
-	case f.keys[i].Algorithm != Ed25519:
-		return nil, fault("wrong_algorithm", "a key of kind %s signs nothing", f.keys[i].Algorithm)
+	case err != nil:
+		return nil, err
+	case k.Algorithm != Ed25519:
+		return nil, fault("wrong_algorithm", "a key of kind %s signs nothing", k.Algorithm)
 	}
-	return f.keys[i].open.sign(message), nil
+	return k.open.sign(message), nil
 }
 
 // Agreement is an X25519 key of the file, for opening what is sealed to it. It stays usable after Close.
 func (f *File) Agreement(public string) (*ecdh.PrivateKey, error) {
+	k, err := f.opened(public)
+	switch {
+	case err != nil:
+		return nil, err
+	case k.Algorithm != X25519:
+		return nil, fault("wrong_algorithm", "nothing can be sealed to a key of kind %s", k.Algorithm)
+	}
+	return ecdh.X25519().NewPrivateKey(k.open.bytes[:])
+}
+
+// opened is a key of an unlocked file.
+func (f *File) opened(public string) (entry, error) {
 	i := f.index(public)
 	switch {
 	case i < 0:
-		return nil, fault("unknown_key", "the file has no key %s", public)
+		return entry{}, fault("unknown_key", "the file has no key %s", public)
 	case f.Locked():
-		return nil, locked()
-	case f.keys[i].Algorithm != X25519:
-		return nil, fault("wrong_algorithm", "nothing can be sealed to a key of kind %s", f.keys[i].Algorithm)
+		return entry{}, locked()
 	}
-	return ecdh.X25519().NewPrivateKey(f.keys[i].open.bytes[:])
+	return f.keys[i], nil
 }
 
 // put seals a secret and appends its key.
