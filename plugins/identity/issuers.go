@@ -55,9 +55,6 @@ func (x *identity) issueCredential(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	if err := in.authorize(r); err != nil {
-		return err
-	}
 	var body struct {
 		Credential json.RawMessage `json:"credential"`
 		Options    struct {
@@ -275,9 +272,6 @@ func (x *identity) setCredentialStatus(w http.ResponseWriter, r *http.Request) e
 	if err != nil {
 		return err
 	}
-	if err := in.authorize(r); err != nil {
-		return err
-	}
 	var body struct {
 		CredentialID     string `json:"credentialId"`
 		CredentialStatus struct {
@@ -330,19 +324,19 @@ func (x *identity) issuer(name string) (Issuer, error) {
 	return Issuer{}, plugins.Reject("not_found", "this node has no issuer %q", name)
 }
 
-// instanceFor is the instance that a request is for, able to sign.
+// instanceFor is the instance that a request is for and whose caller may use it, able to sign.
 func (x *identity) instanceFor(r *http.Request) (instance, error) {
 	one, err := x.issuer(r.PathValue("name"))
 	if err != nil {
 		return instance{}, err
 	}
-	return x.instance(one), nil
+	return x.instance(one), one.authorize(r)
 }
 
 // authorize applies the instance's rule of who may issue.
-func (in instance) authorize(r *http.Request) error {
+func (i Issuer) authorize(r *http.Request) error {
 	c := plugins.CallerOf(r.Context())
-	if in.Access == AccessLoopback && c.Loopback && isDirect(r) {
+	if i.Access == AccessLoopback && c.Loopback && isDirect(r) {
 		return nil
 	}
 	return needScope(c, plugins.ScopeCredentialsIssue)
