@@ -35,6 +35,15 @@ func (s *streams) open(r *http.Request) (*reader, error) {
 	return s.openFor(r.Context(), id, plugins.CallerOf(r.Context()))
 }
 
+// openPart is open for who takes part.
+func (s *streams) openPart(r *http.Request) (*reader, error) {
+	x, err := s.open(r)
+	if err != nil {
+		return nil, err
+	}
+	return x, x.takesPart()
+}
+
 func (s *streams) openFor(ctx context.Context, id channel.ID, caller plugins.Caller) (*reader, error) {
 	c, h, err := s.channelOf(ctx, id)
 	if err != nil {

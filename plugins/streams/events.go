@@ -17,10 +17,7 @@ import (
 // listEvents is GET /api/v1/channels/{id}/events: what the hash chain is made of, as far as the caller is served it.
 func (s *streams) listEvents(w http.ResponseWriter, r *http.Request) error {
 	now := s.asOf()
-	x, err := s.open(r)
-	if err == nil {
-		err = x.takesPart()
-	}
+	x, err := s.openPart(r)
 	if err != nil {
 		return err
 	}
@@ -29,13 +26,11 @@ func (s *streams) listEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	asked, err := readPage(r)
+	if err == nil {
+		from, err = asked.firstFrom(from)
+	}
 	if err != nil {
 		return err
-	}
-	if n, ok, err := numberAfter(asked); err != nil {
-		return err
-	} else if ok {
-		from = max(from, n+1)
 	}
 	p := page[channel.Event]{asked: asked}
 	scanned := 0
@@ -143,10 +138,7 @@ func readRecordFilter(r *http.Request) (f recordFilter, err error) {
 // listRecords is GET /api/v1/channels/{id}/records.
 func (s *streams) listRecords(w http.ResponseWriter, r *http.Request) error {
 	now := s.asOf()
-	x, err := s.open(r)
-	if err == nil {
-		err = x.takesPart()
-	}
+	x, err := s.openPart(r)
 	if err != nil {
 		return err
 	}
@@ -270,10 +262,7 @@ func (s *streams) matches(f recordFilter, e channel.Event) bool {
 
 // recordOf finds the record of the path, if the caller is served it.
 func (s *streams) recordOf(r *http.Request) (*reader, channel.Event, error) {
-	x, err := s.open(r)
-	if err == nil {
-		err = x.takesPart()
-	}
+	x, err := s.openPart(r)
 	if err != nil {
 		return nil, channel.Event{}, err
 	}

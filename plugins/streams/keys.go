@@ -59,13 +59,11 @@ func (s *streams) listKeys(w http.ResponseWriter, r *http.Request) error {
 		return plugins.Reject("bad_parameter", "from: want the number of an epoch")
 	}
 	asked, err := readPage(r)
+	if err == nil {
+		from, err = asked.firstFrom(from)
+	}
 	if err != nil {
 		return err
-	}
-	if n, ok, err := numberAfter(asked); err != nil {
-		return err
-	} else if ok {
-		from = max(from, n+1)
 	}
 	p := page[epochView]{asked: asked}
 	if err := s.collectKeys(&p, x, uint32(from)); err != nil {

@@ -112,6 +112,14 @@ func numberAfter(p asked) (n uint64, ok bool, err error) {
 	return n, true, nil
 }
 
+// firstFrom is where a list of numbers from on begins, or goes on.
+func (p asked) firstFrom(from uint64) (uint64, error) {
+	if n, ok, err := numberAfter(p); err != nil || ok {
+		return max(from, n+1), err
+	}
+	return from, nil
+}
+
 // number reads a parameter; without one it is what is given.
 func number(r *http.Request, name string, otherwise uint64) (uint64, error) {
 	text := r.URL.Query().Get(name)
