@@ -35,6 +35,7 @@ func layers() table {
 		"node":                       {may: []string{"tangle", "config/genesis", "config", "consensus", "receipt", "gossip", "gossip/wire", "internal/store", "internal/zip215", "plugins"}},
 		"internal/sim":               {may: []string{"tangle", "config/genesis", "consensus", "receipt", "gossip", "internal/store", "internal/zip215", "plugins", "plugins/identity/...", "plugins/identity", "plugins/streams/...", "plugins/streams", "node"}},
 		"internal/tidy":              {},
+		"internal/vectors":           {only: true},
 		"plugins/plugintest":         {may: []string{"tangle", "plugins"}},
 		"plugins/metrics":            {may: []string{"tangle", "plugins"}},
 		"plugins/identity/did":       {may: []string{"tangle", "plugins", "internal/zip215"}},

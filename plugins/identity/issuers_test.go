@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/internal/vectors"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/vc"
 	"weft/plugins/rest"
@@ -89,10 +90,7 @@ func TestLockedIssuer(t *testing.T) {
 // vectorContexts copies the published contexts into a data folder, or skips.
 func vectorContexts(t *testing.T, dir string) {
 	t.Helper()
-	from := os.Getenv("WEFT_VECTORS")
-	if from == "" {
-		from = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
+	from := vectors.Dir(t)
 	files, err := filepath.Glob(filepath.Join(from, "contexts", "*.jsonld"))
 	if err != nil || len(files) == 0 {
 		t.Skipf("NO VECTORS: %s has no contexts; set WEFT_VECTORS", from)

@@ -15,24 +15,12 @@ import (
 	"github.com/gowebpki/jcs"
 	"pgregory.net/rapid"
 
+	"weft/internal/vectors"
 	"weft/plugins/plugintest"
 )
 
-// vectorsDir is the folder of public vectors, which are not part of the repository.
-func vectorsDir(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("WEFT_VECTORS")
-	if dir == "" {
-		dir = "../../../../shared/vectors"
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("SKIPPED: public vectors are absent: set WEFT_VECTORS (%v)", err)
-	}
-	return dir
-}
-
 func TestRFC8785(t *testing.T) {
-	dir := filepath.Join(vectorsDir(t), "jcs-rfc8785")
+	dir := filepath.Join(vectors.Dir(t), "jcs-rfc8785")
 	inputs, err := filepath.Glob(filepath.Join(dir, "input", "*.json"))
 	if err != nil || len(inputs) != 6 {
 		t.Fatalf("%d inputs, want 6 (%v)", len(inputs), err)

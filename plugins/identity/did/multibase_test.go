@@ -12,11 +12,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"weft/internal/vectors"
 	"weft/plugins/plugintest"
 )
 
 func TestPublishedDIDKeys(t *testing.T) {
-	raw, err := os.ReadFile(filepath.Join(vectorsDir(t), "did-key-ids.json"))
+	raw, err := os.ReadFile(filepath.Join(vectors.Dir(t), "did-key-ids.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/piprate/json-gold/ld"
 
+	"weft/internal/vectors"
 	"weft/plugins"
 	"weft/plugins/identity/did"
 )
@@ -27,7 +28,7 @@ func contextFiles() map[string]string {
 
 func contextFile(t testing.TB, url string) []byte {
 	t.Helper()
-	return vectorFile(t, "contexts/"+contextFiles()[url]+".jsonld")
+	return vectors.File(t, "contexts/"+contextFiles()[url]+".jsonld")
 }
 
 // allContexts has every context of the vectors installed, the optional ones too.
@@ -183,7 +184,7 @@ func TestCredentialVectors(t *testing.T) {
 		{"vc-di-eddsa/unsigned.json", "vc-di-eddsa/Ed25519Signature2020/canonDocEdSig.txt", "vc-di-eddsa/Ed25519Signature2020/docHashEdSig.txt"},
 		{"vc-di-eddsa/Ed25519Signature2020/proofConfigEdSig.json", "vc-di-eddsa/Ed25519Signature2020/proofCanonEdSig.txt", "vc-di-eddsa/Ed25519Signature2020/proofHashEdSig.txt"},
 	} {
-		checkVector(t, canonize(t, c, string(vectorFile(t, v.input))), v.input, vectorFile(t, v.canonical), vectorFile(t, v.hash))
+		checkVector(t, canonize(t, c, string(vectors.File(t, v.input))), v.input, vectors.File(t, v.canonical), vectors.File(t, v.hash))
 	}
 	checkSigned(t, c)
 }
@@ -201,7 +202,7 @@ func checkVector(t *testing.T, got, input string, canonical, hash []byte) {
 // checkSigned splits the signed document as a verifier does: the proof stands alone, with the document's context.
 func checkSigned(t *testing.T, c *Contexts) {
 	t.Helper()
-	signed := object(t, string(vectorFile(t, "vc-di-eddsa/eddsa-rdfc-2022/signedDataInt.json")))
+	signed := object(t, string(vectors.File(t, "vc-di-eddsa/eddsa-rdfc-2022/signedDataInt.json")))
 	proof := signed["proof"].(did.Object)
 	delete(signed, "proof")
 	delete(proof, "proofValue")
@@ -212,7 +213,7 @@ func checkSigned(t *testing.T, c *Contexts) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := strings.TrimSpace(string(vectorFile(t, "vc-di-eddsa/eddsa-rdfc-2022/"+name+"DataInt.txt")))
+		want := strings.TrimSpace(string(vectors.File(t, "vc-di-eddsa/eddsa-rdfc-2022/"+name+"DataInt.txt")))
 		if sum := sha256.Sum256(got); hex.EncodeToString(sum[:]) != want {
 			t.Errorf("%s of the signed document: got hash %x, want %s", part, sum, want)
 		}
@@ -580,7 +581,7 @@ func FuzzCanonize(f *testing.F) {
 func BenchmarkCanonize(b *testing.B) {
 	c := allContexts(b)
 	for name, file := range map[string]string{"credential": "vc-di-eddsa/unsigned.json", "proof": "vc-di-eddsa/eddsa-rdfc-2022/proofConfigDataInt.json"} {
-		doc := object(b, string(vectorFile(b, file)))
+		doc := object(b, string(vectors.File(b, file)))
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

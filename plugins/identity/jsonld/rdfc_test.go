@@ -3,8 +3,6 @@ package jsonld
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,25 +10,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"weft/internal/vectors"
 	"weft/plugins"
 )
-
-// vectorFile reads a public vector, or skips the test where the vectors are not.
-func vectorFile(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("WEFT_VECTORS")
-	if dir == "" {
-		dir = "../../../../shared/vectors"
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-	if os.IsNotExist(err) {
-		t.Skipf("SKIPPED, PUBLIC VECTORS NOT TESTED: %v; set WEFT_VECTORS to their folder", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
 
 type canonTest struct {
 	ID, Type, Name, Action, Result, HashAlgorithm string
@@ -46,7 +28,7 @@ func (c canonTest) hash() Hash {
 func canonTests(t testing.TB) []canonTest {
 	t.Helper()
 	var manifest struct{ Entries []canonTest }
-	if err := json.Unmarshal(vectorFile(t, "rdf-canon/manifest.jsonld"), &manifest); err != nil {
+	if err := json.Unmarshal(vectors.File(t, "rdf-canon/manifest.jsonld"), &manifest); err != nil {
 		t.Fatal(err)
 	}
 	return manifest.Entries
@@ -57,7 +39,7 @@ func TestRDFCanonVectors(t *testing.T) {
 	for _, test := range canonTests(t) {
 		counts[test.Type]++
 		t.Run(strings.TrimPrefix(test.ID, "#"), func(t *testing.T) {
-			quads, err := ParseNQuads(vectorFile(t, "rdf-canon/"+test.Action), DefaultLimits())
+			quads, err := ParseNQuads(vectors.File(t, "rdf-canon/"+test.Action), DefaultLimits())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,9 +48,9 @@ func TestRDFCanonVectors(t *testing.T) {
 			took := time.Since(start)
 			switch test.Type {
 			case "rdfc:RDFC10EvalTest":
-				checkNQuads(t, got, err, vectorFile(t, "rdf-canon/"+test.Result))
+				checkNQuads(t, got, err, vectors.File(t, "rdf-canon/"+test.Result))
 			case "rdfc:RDFC10MapTest":
-				checkMap(t, got, err, vectorFile(t, "rdf-canon/"+test.Result))
+				checkMap(t, got, err, vectors.File(t, "rdf-canon/"+test.Result))
 			default:
 				if r := plugins.Rejected(err); r == nil || r.Code != "too_large" {
 					t.Errorf("poison graph: got error %v, want too_large", err)

@@ -17,6 +17,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"weft/internal/vectors"
 	"weft/plugins/identity/did"
 )
 
@@ -701,7 +702,7 @@ func TestSDJWTVectors(t *testing.T) {
 		{"credential-sdjwt-bad-signature.txt", "vm-p384.json", false},
 		{"credential-sdjwt-bad-media-type.txt", "vm-ed25519.json", false},
 	} {
-		raw := vectorFile(t, "vc-jose-cose/input/"+test.input)
+		raw := vectors.File(t, "vc-jose-cose/input/"+test.input)
 		checkVerdict(t, test, Verify(c, raw, joseOptions(t, test)))
 		if test.good {
 			token, _, _ := strings.Cut(string(raw), "~")
@@ -713,7 +714,7 @@ func TestSDJWTVectors(t *testing.T) {
 		{"presentation-sdjwt-bad-media-type.txt", "vm-ed25519.json", false},
 		{"presentation-sdjwt-bad-credential.txt", "vm-p521.json", false},
 	} {
-		checkVerdict(t, test, VerifyPresentation(c, vectorFile(t, "vc-jose-cose/input/"+test.input), joseOptions(t, test)))
+		checkVerdict(t, test, VerifyPresentation(c, vectors.File(t, "vc-jose-cose/input/"+test.input), joseOptions(t, test)))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/internal/vectors"
 	"weft/plugins/identity/did"
 )
 
@@ -32,11 +33,11 @@ func diVectors() []diVector {
 }
 
 func (d diVector) text(t testing.TB, name string) string {
-	return string(vectorFile(t, "vc-di-eddsa/"+d.folder+"/"+name+d.suffix+".txt"))
+	return string(vectors.File(t, "vc-di-eddsa/"+d.folder+"/"+name+d.suffix+".txt"))
 }
 
 func (d diVector) object(t testing.TB, name string) did.Object {
-	return readObject(t, vectorFile(t, "vc-di-eddsa/"+d.folder+"/"+name+d.suffix+".json"))
+	return readObject(t, vectors.File(t, "vc-di-eddsa/"+d.folder+"/"+name+d.suffix+".json"))
 }
 
 func TestDataIntegrityVectors(t *testing.T) {
@@ -99,7 +100,7 @@ func (d diVector) recreate(t *testing.T, c Config, doc, want did.Object) {
 		return // verified, never made
 	}
 	var keys struct{ PrivateKeyMultibase string }
-	if err := json.Unmarshal(vectorFile(t, "vc-di-eddsa/keyPair.json"), &keys); err != nil {
+	if err := json.Unmarshal(vectors.File(t, "vc-di-eddsa/keyPair.json"), &keys); err != nil {
 		t.Fatal(err)
 	}
 	key := secretKey(t, keys.PrivateKeyMultibase)
@@ -125,11 +126,11 @@ func TestProofSetAndChainVectors(t *testing.T) {
 	c := newWorld().config()
 	c.Contexts = contexts(t)
 	var keys map[string]struct{ PrivateKeyMultibase string }
-	if err := json.Unmarshal(vectorFile(t, "vc-di-eddsa/proof-set-chain/multiKeyPairs.json"), &keys); err != nil {
+	if err := json.Unmarshal(vectors.File(t, "vc-di-eddsa/proof-set-chain/multiKeyPairs.json"), &keys); err != nil {
 		t.Fatal(err)
 	}
 	read := func(name string) did.Object {
-		return readObject(t, vectorFile(t, "vc-di-eddsa/proof-set-chain/"+name+".json"))
+		return readObject(t, vectors.File(t, "vc-di-eddsa/proof-set-chain/"+name+".json"))
 	}
 	doc := read("unsigned")
 	for _, step := range []struct{ key, config, proof, signed string }{
@@ -189,19 +190,19 @@ func TestJOSEVectors(t *testing.T) {
 	}
 	c := Config{Now: time.Date(2024, 12, 16, 12, 0, 0, 0, time.UTC)}
 	for _, test := range credential {
-		checkVerdict(t, test, Verify(c, vectorFile(t, "vc-jose-cose/input/"+test.input), joseOptions(t, test)))
+		checkVerdict(t, test, Verify(c, vectors.File(t, "vc-jose-cose/input/"+test.input), joseOptions(t, test)))
 	}
 	for _, test := range presentation {
 		at := c
 		if test.input == "presentation-jose-bad-credential.txt" {
 			at.Now = time.Date(2024, 12, 15, 12, 0, 0, 0, time.UTC)
 		}
-		checkVerdict(t, test, VerifyPresentation(at, vectorFile(t, "vc-jose-cose/input/"+test.input), joseOptions(t, test)))
+		checkVerdict(t, test, VerifyPresentation(at, vectors.File(t, "vc-jose-cose/input/"+test.input), joseOptions(t, test)))
 	}
 }
 
 func joseOptions(t *testing.T, test joseCase) Options {
-	method := readObject(t, vectorFile(t, "vc-jose-cose/input/"+test.key))
+	method := readObject(t, vectors.File(t, "vc-jose-cose/input/"+test.key))
 	delete(method, "secretKeyJwk")
 	return Options{Methods: []did.Object{method}, EnvelopeOnly: true}
 }

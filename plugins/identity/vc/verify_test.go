@@ -4,35 +4,17 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"weft/internal/vectors"
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/jsonld"
 	"weft/tangle"
 )
-
-// vectorFile reads a public vector, or skips the test where the vectors are not.
-func vectorFile(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("WEFT_VECTORS")
-	if dir == "" {
-		dir = "../../../../shared/vectors"
-	}
-	raw, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-	if os.IsNotExist(err) {
-		t.Skipf("SKIPPED, PUBLIC VECTORS NOT TESTED: %v; set WEFT_VECTORS to their folder", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}
 
 // contexts installs the public contexts of the vectors.
 func contexts(t testing.TB) *jsonld.Contexts {
@@ -47,7 +29,7 @@ func contexts(t testing.TB) *jsonld.Contexts {
 		jsonld.CredentialsV2: "credentials-v2", jsonld.CredentialsV1: "credentials-v1", jsonld.DataIntegrityV2: "data-integrity-v2",
 		jsonld.ExamplesV2: "examples-v2", jsonld.Ed25519V1: "ed25519-2020-v1",
 	} {
-		if err := c.Add(url, vectorFile(t, "contexts/"+name+".jsonld")); err != nil {
+		if err := c.Add(url, vectors.File(t, "contexts/"+name+".jsonld")); err != nil {
 			t.Fatal(err)
 		}
 	}
