@@ -4,6 +4,7 @@ import (
 	"sync"
 	"testing"
 
+	"weft/internal/nodetest"
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/status"
 	"weft/plugins/plugintest"
@@ -11,8 +12,8 @@ import (
 
 // TestBooks gives indexes away from many goroutines: none twice, none in order, and none of a list whose book is not here.
 func TestBooks(t *testing.T) {
-	clock := &testClock{}
-	b := newBooks(&records{local: plugintest.NewLocal(), now: clock.now})
+	clock := &nodetest.Clock{}
+	b := newBooks(&records{local: plugintest.NewLocal(), now: clock.Now})
 	if err := b.open("issuer", "revocation", "list", status.MinSize); err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +80,14 @@ func TestSameID(t *testing.T) {
 	}).want(200)
 	w.verify(0, first, nil).fails(t, "first", "status", "revoked")
 	w.verify(0, second, nil).fails(t, "second", "status", "revoked")
-	lists := status.ListsOf(w.nodes[0].PluginView(Name), one.did(), 10)
+	lists := status.ListsOf(w.Nodes[0].PluginView(Name), one.did(), 10)
 	if len(lists) != 1 {
 		t.Fatalf("lists %v", lists)
 	}
 	for range 20 {
 		issue()
 	}
-	if now := status.ListsOf(w.nodes[0].PluginView(Name), one.did(), 10); len(now) != 1 {
+	if now := status.ListsOf(w.Nodes[0].PluginView(Name), one.did(), 10); len(now) != 1 {
 		t.Errorf("20 credentials later: lists %v", now)
 	}
 }

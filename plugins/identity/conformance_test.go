@@ -145,13 +145,13 @@ func testSuiteVerifier(t *testing.T, w *network, one testIssuer) {
 func TestSuitePresentations(t *testing.T) {
 	w := start(t, networkOptions{})
 	holder := holderOf("suite")
-	credential := holder.sign(t, suiteCredential(holder.did()), w.clock.now())
+	credential := holder.sign(t, suiteCredential(holder.did()), w.clock.Now())
 	const challenge, domain = "uQSKv0R4Gk5MDzzbRQAz5kg", "suite.example/of-tests"
 	options := did.Object{"challenge": challenge, "domain": domain, "policy": did.Object{"holder": "any"}}
 	present := func(members did.Object) did.Object {
 		doc := changed(did.Object{"@context": []any{vc.ContextV2}, "type": []any{"VerifiablePresentation"}, "verifiableCredential": []any{credential}}, members)
 		return seal(t, doc, vc.ProofOptions{
-			VerificationMethod: holder.method(), Purpose: "authentication", Created: w.clock.now(), Challenge: challenge, Domain: []string{domain},
+			VerificationMethod: holder.method(), Purpose: "authentication", Created: w.clock.Now(), Challenge: challenge, Domain: []string{domain},
 		}, holder.key)
 	}
 	for what, members := range map[string]did.Object{

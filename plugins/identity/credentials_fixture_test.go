@@ -112,7 +112,7 @@ func seal(t testing.TB, doc did.Object, o vc.ProofOptions, key ed25519.PrivateKe
 // issue signs a credential as a person does, now.
 func (w *network) issue(p person, doc did.Object) did.Object {
 	w.t.Helper()
-	return seal(w.t, doc, vc.ProofOptions{VerificationMethod: p.method(), Created: w.clock.now()}, p.key)
+	return seal(w.t, doc, vc.ProofOptions{VerificationMethod: p.method(), Created: w.clock.Now()}, p.key)
 }
 
 // verify asks node i, and returns the report whatever it is.
@@ -180,7 +180,7 @@ func (r testReport) passes(t *testing.T, name string) {
 
 // header begins an operation.
 func (w *network) header(actor string) operation.Header {
-	h := operation.Header{Network: w.id, Actor: actor, NotAfter: tangle.TimeOf(w.clock.now().Add(time.Hour).Truncate(time.Second))}
+	h := operation.Header{Network: w.id, Actor: actor, NotAfter: tangle.TimeOf(w.clock.Now().Add(time.Hour).Truncate(time.Second))}
 	rand.Read(h.Nonce[:])
 	return h
 }
@@ -240,7 +240,7 @@ func (k keyHolder) present(t testing.TB, o vc.ProofOptions, credentials ...any) 
 func (w *network) enter(i int, k keyHolder) []string {
 	w.t.Helper()
 	c := w.challenge(i, k.did(), "")
-	claims := did.Object{"iss": k.did(), "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.now().Unix()}
+	claims := did.Object{"iss": k.did(), "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.Now().Unix()}
 	jws, err := vc.SignJWS(typeLogin, k.method(), claims, func(b []byte) ([]byte, error) { return ed25519.Sign(k.key, b), nil })
 	if err != nil {
 		w.t.Fatal(err)
@@ -266,7 +266,7 @@ func roleRules(pairs ...string) string {
 // ready waits until every node hears from a quorum.
 func (w *network) ready() *network {
 	w.t.Helper()
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		w.within(20*time.Second, "a quorum", func() bool {
 			var overview struct{ Quorum bool }
 			w.call(i, "GET", "/api/v1/explorer/overview", nil).into(200, &overview)

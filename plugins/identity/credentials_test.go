@@ -144,7 +144,7 @@ func TestIssueByHolderOfTheKey(t *testing.T) {
 		}
 		return w.call(0, "POST", "/api/v1/credentials", o, headers...)
 	}
-	changed := issuer.sign(t, unsigned(issuer.did(), member.did(), did.Object{"ageOver": 18}), w.clock.now())
+	changed := issuer.sign(t, unsigned(issuer.did(), member.did(), did.Object{"ageOver": 18}), w.clock.Now())
 	register(did.Object{"credential": changed}, asIssuer...).refused(422, "bad_value")
 	register(did.Object{"credential": d.Credential}, asIssuer...).refused(422, "bad_value")
 	register(nil, asMember...).refused(403, "forbidden")
@@ -240,7 +240,7 @@ func TestCustody(t *testing.T) {
 	w.call(0, "POST", "/api/v1/credentials/drafts", did.Object{
 		"template": "FullName", "issuer": issuer.did(), "subject": holder.did.String(), "claims": did.Object{"fullName": "Ada Canary"},
 	}, asIssuer...).into(201, &d)
-	credential := issuer.sign(t, d.Credential, w.clock.now())
+	credential := issuer.sign(t, d.Credential, w.clock.Now())
 	w.call(0, "POST", "/api/v1/credentials", did.Object{"draft": d.Draft, "credential": credential, "custody": true}, asIssuer...).want(201)
 
 	path := "/api/v1/credentials/" + url.PathEscape(credential["id"].(string)) + "/custody"

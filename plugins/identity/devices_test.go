@@ -92,7 +92,7 @@ func TestDevices(t *testing.T) {
 	}
 
 	late := enrol()
-	w.clock.forward(enrolmentLife + time.Second)
+	w.clock.Forward(enrolmentLife + time.Second)
 	claim(late, alone).refused(404, "not_found")
 }
 

@@ -1,27 +1,17 @@
 package identity
 
 import (
-	"bytes"
-	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"weft/config"
 	"weft/config/genesis"
-	"weft/gossip/wire"
+	"weft/internal/nodetest"
 	"weft/internal/store"
-	"weft/node"
-	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/rest"
 	"weft/tangle"
@@ -29,29 +19,10 @@ import (
 
 // network is some members' nodes in this process, with the plugin, reached over HTTP as a client reaches them.
 type network struct {
+	*nodetest.Network
 	t     *testing.T
 	id    tangle.ID
-	nodes []*node.Node
-	clock *testClock
-	http  *http.Client
-}
-
-// testClock is the plugin's clock: real time, moved forward by tests.
-type testClock struct {
-	mu    sync.Mutex // guards ahead
-	ahead time.Duration
-}
-
-func (c *testClock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
-}
-
-func (c *testClock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ahead += d
+	clock *nodetest.Clock
 }
 
 // networkOptions say what is special about a network. The zero value is one node with default limits, but for creates.
@@ -81,48 +52,13 @@ func start(t *testing.T, o networkOptions) *network {
 	if o.genesis == "" {
 		o.genesis = `{"limits":{"maxCreatesPerMinute":1000000,"maxUpdatesPerDay":1000000}}`
 	}
-	g := &genesis.Genesis{
-		Version: genesis.Version, Network: "test", Time: tangle.TimeOf(time.Now().Add(-time.Minute)),
-		Limits: tangle.DefaultLimits(), Consensus: genesis.DefaultConsensus(),
-		Plugins: []genesis.Plugin{{Name: Name, Config: json.RawMessage(o.genesis)}},
-	}
-	var keys []ed25519.PrivateKey
+	n := nodetest.New(t, o.nodes, genesis.Plugin{Name: Name, Config: json.RawMessage(o.genesis)})
+	w := &network{Network: n, t: t, id: n.Genesis.ID(), clock: &nodetest.Clock{}}
 	for i := range o.nodes {
-		seed := sha256.Sum256(fmt.Appendf(nil, "member %d", i))
-		keys = append(keys, ed25519.NewKeyFromSeed(seed[:]))
-		member := tangle.Member(keys[i].Public().(ed25519.PublicKey))
-		g.Members = append(g.Members, genesis.Member{Key: member, Name: fmt.Sprint("m", i), Roles: []string{genesis.RoleValidator}})
-	}
-	w := &network{t: t, id: g.ID(), clock: &testClock{}, http: &http.Client{
-		Timeout: 40 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	w.run(g, keys, o)
-	return w
-}
-
-func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOptions) {
-	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, len(keys))
-	w.t.Cleanup(func() {
-		cancel()
-		for range w.nodes {
-			if err := <-done; err != nil {
-				w.t.Errorf("node: %v", err)
-			}
-		}
-		w.http.CloseIdleConnections()
-	})
-	var peers []wire.Peer
-	for i, key := range keys {
-		api := config.Default().API
-		api.Listen, api.Read, api.Submit, api.Limits = "127.0.0.1:0", config.AccessOpen, config.AccessOpen, config.Limits{}
+		c := w.Next(MakerAt(w.clock.Now))
+		c.API.OperatorToken = operatorToken
 		if o.api != nil {
-			o.api(&api)
-		}
-		c := node.Config{
-			Genesis: g, Key: key, Store: store.NewMemory(), Tuning: node.DefaultTuning(), Makers: []plugins.Maker{MakerAt(w.clock.now)},
-			API: node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			o.api(&c.API.API)
 		}
 		if o.settings != nil {
 			c.Sections = map[string]json.RawMessage{Name: json.RawMessage(o.settings(i))}
@@ -133,39 +69,10 @@ func (w *network) run(g *genesis.Genesis, keys []ed25519.PrivateKey, o networkOp
 		if o.store != nil {
 			c.Store = o.store(i)
 		}
-		n, err := node.Open(c)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.nodes = append(w.nodes, n)
-		peers = append(peers, wire.Peer{Member: tangle.Member(key.Public().(ed25519.PublicKey)), Addrs: n.WireAddrs()})
-		go func() { done <- n.Run(ctx) }()
+		w.Open(c)
 	}
-	for _, n := range w.nodes {
-		w.awaitQuorum(n)
-	}
-}
-
-// awaitQuorum returns when a node takes entries: a fresh one first hears from a quorum.
-func (w *network) awaitQuorum(n *node.Node) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		changed := n.Changed()
-		_, _, err := n.Publish(ctx, []plugins.Submission{{Kind: tangle.KindData, Data: node.Data{Tag: "test", Bytes: []byte("ready")}.Encode()}})
-		if err == nil {
-			return
-		}
-		if r := plugins.Rejected(err); r == nil || r.Code != "no_quorum" {
-			w.t.Fatal(err)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			w.t.Fatal("the node never became ready")
-		}
-	}
+	w.AwaitQuorum(w.Nodes...)
+	return w
 }
 
 // reply is a node's answer.
@@ -180,40 +87,8 @@ type reply struct {
 // call sends a request to node i. Headers come in pairs; a body is JSON unless a header says otherwise.
 func (w *network) call(i int, method, path string, body any, headers ...string) reply {
 	w.t.Helper()
-	var reader io.Reader
-	switch b := body.(type) {
-	case nil:
-	case []byte:
-		reader = bytes.NewReader(b)
-	case string:
-		reader = strings.NewReader(b)
-	default:
-		raw, err := json.Marshal(b)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		reader = bytes.NewReader(raw)
-	}
-	r, err := http.NewRequest(method, "http://"+w.nodes[i].APIAddr()+path, reader)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if reader != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for k := 0; k+1 < len(headers); k += 2 {
-		r.Header.Set(headers[k], headers[k+1])
-	}
-	response, err := w.http.Do(r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return reply{w.t, method + " " + path, response.StatusCode, response.Header, text}
+	status, header, answer := w.Call(i, method, path, body, headers...)
+	return reply{w.t, method + " " + path, status, header, answer}
 }
 
 // into wants a status and decodes the body.
@@ -313,7 +188,7 @@ func (noHash) HashFunc() crypto.Hash { return 0 }
 // update gives a DID other content through node i and waits until it is final.
 func (w *network) update(i int, p person, c did.Content) reply {
 	w.t.Helper()
-	head, ok, err := did.ReadHead(w.nodes[i].PluginView(Name), p.did)
+	head, ok, err := did.ReadHead(w.Nodes[i].PluginView(Name), p.did)
 	if err != nil || !ok {
 		w.t.Fatalf("head of %s: %v %v", p.name, ok, err)
 	}

@@ -111,7 +111,7 @@ func testLogLines(t *testing.T, w *network, text []byte) {
 }
 
 func testIfMatch(t *testing.T, w *network, p person) {
-	head, _, _ := did.ReadHead(w.nodes[0].PluginView(Name), p.did)
+	head, _, _ := did.ReadHead(w.Nodes[0].PluginView(Name), p.did)
 	raw, err := did.Sign(did.Update(w.id, p.did, head, content(p.update, keyOf("third"))), p.update)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestDrafts(t *testing.T) {
 // TestIdentityAnswersFitTheDocument holds answers against what the description says of them.
 func TestIdentityAnswersFitTheDocument(t *testing.T) {
 	w := start(t, networkOptions{})
-	doc := w.document()
+	doc := w.Document()
 	anna := w.create(0, "anna")
 	token := bearer(w.login(0, anna))
 	body, _, keys := twoOfThree(t, w)

@@ -152,7 +152,7 @@ func TestIssueWithContexts(t *testing.T) {
 // getList fetches a status list credential from its address.
 func (w *network) getList(address string) (list did.Object) {
 	w.t.Helper()
-	response, err := w.http.Get(address)
+	response, err := w.HTTP.Get(address)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (w *network) login(i int, p person) string {
 	w.t.Helper()
 	c := w.challenge(i, p.did.String(), "")
 	var a tokenAnswer
-	w.call(i, "POST", "/api/v1/auth/tokens", map[string]string{"challengeId": c.ChallengeID, "jws": p.answerTo(w.t, c, w.clock.now())}).into(200, &a)
+	w.call(i, "POST", "/api/v1/auth/tokens", map[string]string{"challengeId": c.ChallengeID, "jws": p.answerTo(w.t, c, w.clock.Now())}).into(200, &a)
 	if a.TokenType != "Bearer" || a.ExpiresIn != 900 {
 		w.t.Errorf("token %+v", a)
 	}
@@ -63,21 +63,21 @@ func TestLogin(t *testing.T) {
 	answer := func(c loginChallenge, jws string) reply {
 		return w.call(0, "POST", "/api/v1/auth/tokens", map[string]string{"challengeId": c.ChallengeID, "jws": jws})
 	}
-	answer(open, sarah.answerTo(t, open, w.clock.now())).want(200)
-	answer(open, sarah.answerTo(t, open, w.clock.now())).refused(401, "challenge_used")
+	answer(open, sarah.answerTo(t, open, w.clock.Now())).want(200)
+	answer(open, sarah.answerTo(t, open, w.clock.Now())).refused(401, "challenge_used")
 
 	for name, forge := range map[string]func(c loginChallenge) string{
 		"another's key": func(c loginChallenge) string {
-			jws, _ := vc.SignJWS(typeLogin, sarah.method(), did.Object{"iss": sarah.did.String(), "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.now().Unix()}, signerOf(tom))
+			jws, _ := vc.SignJWS(typeLogin, sarah.method(), did.Object{"iss": sarah.did.String(), "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.Now().Unix()}, signerOf(tom))
 			return jws
 		},
-		"an old signature": func(c loginChallenge) string { return sarah.answerTo(t, c, w.clock.now().Add(-time.Hour)) },
+		"an old signature": func(c loginChallenge) string { return sarah.answerTo(t, c, w.clock.Now().Add(-time.Hour)) },
 		"another nonce": func(c loginChallenge) string {
 			c.Nonce += "x"
-			return sarah.answerTo(t, c, w.clock.now())
+			return sarah.answerTo(t, c, w.clock.Now())
 		},
 		"another typ": func(c loginChallenge) string {
-			jws, _ := vc.SignJWS("JWT", sarah.method(), did.Object{"iss": sarah.did.String(), "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.now().Unix()}, signerOf(sarah))
+			jws, _ := vc.SignJWS("JWT", sarah.method(), did.Object{"iss": sarah.did.String(), "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.Now().Unix()}, signerOf(sarah))
 			return jws
 		},
 		"alg none":  func(c loginChallenge) string { return "eyJhbGciOiJub25lIiwidHlwIjoid2VmdC1sb2dpbitqd3QifQ.e30." },
@@ -89,20 +89,20 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	c := w.challenge(0, sarah.did.String(), "https://shop.example")
-	jws := sarah.answerTo(t, c, w.clock.now())
+	jws := sarah.answerTo(t, c, w.clock.Now())
 	var elsewhere tokenAnswer
 	answer(c, jws).into(200, &elsewhere)
 	w.call(0, "POST", "/api/v1/auth/introspect", map[string]string{"token": token}, bearer(elsewhere.AccessToken)...).refused(401, "bad_token")
 	c.Audience = "https://other.example"
-	answer(w.challenge(0, sarah.did.String(), "https://shop.example"), sarah.answerTo(t, c, w.clock.now())).want(401)
+	answer(w.challenge(0, sarah.did.String(), "https://shop.example"), sarah.answerTo(t, c, w.clock.Now())).want(401)
 
 	late := w.challenge(0, sarah.did.String(), "")
-	w.clock.forward(challengeLife + time.Second)
-	answer(late, sarah.answerTo(t, late, w.clock.now())).refused(401, "challenge_expired")
+	w.clock.Forward(challengeLife + time.Second)
+	answer(late, sarah.answerTo(t, late, w.clock.Now())).refused(401, "challenge_expired")
 	w.call(0, "DELETE", "/api/v1/auth/tokens/current", nil, bearer(token)...).want(204)
 	w.call(0, "POST", "/api/v1/auth/introspect", map[string]string{"token": token}, bearer(token)...).refused(401, "bad_token")
 	token = w.login(0, sarah)
-	w.clock.forward(16 * time.Minute)
+	w.clock.Forward(16 * time.Minute)
 	w.call(0, "POST", "/api/v1/auth/introspect", map[string]string{"token": token}, bearer(token)...).refused(401, "bad_token")
 }
 
@@ -119,7 +119,7 @@ func TestTokenEndsWithItsKey(t *testing.T) {
 	w.update(0, sarah, next).want(200)
 	ask().refused(401, "bad_token")
 	c := w.challenge(0, sarah.did.String(), "") // nor does it log in any more
-	w.call(0, "POST", "/api/v1/auth/tokens", map[string]string{"challengeId": c.ChallengeID, "jws": sarah.answerTo(t, c, w.clock.now())}).refused(401, "bad_token")
+	w.call(0, "POST", "/api/v1/auth/tokens", map[string]string{"challengeId": c.ChallengeID, "jws": sarah.answerTo(t, c, w.clock.Now())}).refused(401, "bad_token")
 	var set struct{ Keys []json.RawMessage }
 	r := w.call(0, "GET", "/.well-known/jwks.json", nil).into(200, &set)
 	if len(set.Keys) != 1 || strings.Contains(string(r.body), `"d"`) {

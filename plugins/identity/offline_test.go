@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/internal/nodetest"
 	"weft/internal/store"
 	"weft/plugins"
 	"weft/plugins/identity/did"
@@ -32,7 +33,7 @@ type offline struct {
 	index  memory
 	local  *plugintest.Local
 	head   plugins.Head
-	clock  *testClock
+	clock  *nodetest.Clock
 
 	caughtUp func() // what CatchUp brings
 }
@@ -85,7 +86,7 @@ func openOfflineOn(t testing.TB, settings string, s store.Store) *offline {
 	t.Helper()
 	o := &offline{
 		t: t, id: tangle.ID(sha256.Sum256([]byte("offline"))), state: memory{s, 's'}, index: memory{s, 'i'},
-		local: plugintest.NewLocal(), clock: &testClock{}, caughtUp: func() {},
+		local: plugintest.NewLocal(), clock: &nodetest.Clock{}, caughtUp: func() {},
 	}
 	h := plugins.Host{
 		Network: o.id, Local: o.local, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -100,7 +101,7 @@ func openOfflineOn(t testing.TB, settings string, s store.Store) *offline {
 		h.Config = json.RawMessage(settings)
 	}
 	var err error
-	if o.plugin, err = openAt(h, o.clock.now); err != nil {
+	if o.plugin, err = openAt(h, o.clock.Now); err != nil {
 		t.Fatal(err)
 	}
 	if o.ledger, err = openLedger(o.id, h.Genesis); err != nil {

@@ -37,7 +37,7 @@ func (w *network) federationOf(root person, issuer string) string {
 
 func (w *network) grantTo(root person, federation, issuer string) string {
 	w.t.Helper()
-	from := w.clock.now().Add(-time.Minute).Truncate(time.Second)
+	from := w.clock.Now().Add(-time.Minute).Truncate(time.Second)
 	body := trust.NewGrant(w.header(root.did.String()), trust.GrantTerms{
 		Federation: federation, Under: trust.Root, Subject: issuer, Kind: trust.Attest,
 		Properties: []trust.Property{{Path: "person.age_over", Values: []trust.Value{trust.Integer(18)}}},
@@ -63,12 +63,12 @@ func TestPresentations(t *testing.T) {
 		return w.issue(p, doc)
 	}
 	good := credential(issuer, 4, nil)
-	expired := credential(issuer, 4, did.Object{"validUntil": w.clock.now().Add(-time.Hour).UTC().Format(time.RFC3339)})
-	early := credential(issuer, 4, did.Object{"validFrom": w.clock.now().Add(time.Hour).UTC().Format(time.RFC3339)})
+	expired := credential(issuer, 4, did.Object{"validUntil": w.clock.Now().Add(-time.Hour).UTC().Format(time.RFC3339)})
+	early := credential(issuer, 4, did.Object{"validFrom": w.clock.Now().Add(time.Hour).UTC().Format(time.RFC3339)})
 	tampered := credential(issuer, 4, nil)
 	tampered["name"] = "another"
 	stranger := unsigned("did:weft:aaaaaaaa:"+issuer.did.SCID(), holder.did(), did.Object{"ageOver": 18})
-	stranger = seal(t, stranger, vc.ProofOptions{VerificationMethod: "did:weft:aaaaaaaa:" + issuer.did.SCID() + "#key-1", Created: w.clock.now()}, issuer.key)
+	stranger = seal(t, stranger, vc.ProofOptions{VerificationMethod: "did:weft:aaaaaaaa:" + issuer.did.SCID() + "#key-1", Created: w.clock.Now()}, issuer.key)
 	mismatched := w.issue(issuer, unsigned(unknown.did.String(), holder.did(), did.Object{"ageOver": 18}))
 	policy := did.Object{
 		"federation": federation, "claims": []any{did.Object{"pointer": "/credentialSubject/ageOver", "property": "person.age_over"}},
@@ -79,7 +79,7 @@ func TestPresentations(t *testing.T) {
 		if challengeSaid == "" {
 			challengeSaid = challenge
 		}
-		vp := by.present(t, vc.ProofOptions{Challenge: challengeSaid, Domain: []string{domainSaid}, Created: w.clock.now()}, credentials...)
+		vp := by.present(t, vc.ProofOptions{Challenge: challengeSaid, Domain: []string{domainSaid}, Created: w.clock.Now()}, credentials...)
 		return w.verifyPresentation(0, vp, did.Object{"challenge": challenge, "domain": domain, "policy": policy})
 	}
 	ask(holder, domain, "", good).passes(t, "good")
@@ -105,17 +105,17 @@ func TestPresentations(t *testing.T) {
 	}
 
 	challenge := w.challengeOf(0)
-	vp := holder.present(t, vc.ProofOptions{Challenge: challenge, Domain: []string{domain}, Created: w.clock.now()}, good)
+	vp := holder.present(t, vc.ProofOptions{Challenge: challenge, Domain: []string{domain}, Created: w.clock.Now()}, good)
 	options := did.Object{"challenge": challenge, "domain": domain}
 	w.verifyPresentation(0, vp, options).passes(t, "the first time")
 	w.verifyPresentation(0, vp, options).fails(t, "replayed", "nonce", "nonce_mismatch")
 	late := w.challengeOf(0)
-	vp = holder.present(t, vc.ProofOptions{Challenge: late, Domain: []string{domain}, Created: w.clock.now()}, good)
-	w.clock.forward(challengeLife + time.Second)
+	vp = holder.present(t, vc.ProofOptions{Challenge: late, Domain: []string{domain}, Created: w.clock.Now()}, good)
+	w.clock.Forward(challengeLife + time.Second)
 	w.verifyPresentation(0, vp, did.Object{"challenge": late, "domain": domain}).fails(t, "late", "nonce", "nonce_mismatch")
-	theirs := holder.present(t, vc.ProofOptions{Challenge: "of the caller's own", Domain: []string{domain}, Created: w.clock.now()}, good)
+	theirs := holder.present(t, vc.ProofOptions{Challenge: "of the caller's own", Domain: []string{domain}, Created: w.clock.Now()}, good)
 	w.verifyPresentation(0, theirs, did.Object{"challenge": "of the caller's own", "domain": domain}).passes(t, "a challenge made elsewhere")
-	anyHolder := thief.present(t, vc.ProofOptions{Created: w.clock.now()}, good)
+	anyHolder := thief.present(t, vc.ProofOptions{Created: w.clock.Now()}, good)
 	w.verifyPresentation(0, anyHolder, did.Object{"policy": did.Object{"holder": "any"}}).passes(t, "a bearer, where the policy lets one")
 	w.call(0, "POST", "/presentations/verify", did.Object{"verifiablePresentation": vp, "options": did.Object{"policy": did.Object{"holder": "whoever"}}}).want(400)
 }
@@ -161,7 +161,7 @@ func TestKeysOverTime(t *testing.T) {
 	required := did.Object{"policy": did.Object{"requireAnchor": true}}
 	w.verify(0, w.issue(rotated, unsigned(issuer.did.String(), "did:example:holder", did.Object{"ageOver": 18})), required).fails(t, "no anchor", "policy", "anchor_missing")
 
-	head, _, err := did.ReadHead(w.nodes[0].PluginView(Name), issuer.did)
+	head, _, err := did.ReadHead(w.Nodes[0].PluginView(Name), issuer.did)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,7 @@ func keyDID(name string) string { return "did:key:" + multikeyOf(keyOf(name+" ke
 
 func (p person) signAs(t *testing.T, who string, c loginChallenge, w *network) string {
 	t.Helper()
-	claims := did.Object{"iss": who, "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.now().Unix()}
+	claims := did.Object{"iss": who, "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.Now().Unix()}
 	jws, err := vc.SignJWS(typeLogin, who+"#"+who[len("did:key:"):], claims, signerOf(p))
 	if err != nil {
 		t.Fatal(err)
@@ -203,12 +203,12 @@ func TestIdentityList(t *testing.T) {
 // TestClaimsFitTheirSchema: a type that has a template has its schema.
 func TestClaimsFitTheirSchema(t *testing.T) {
 	o := openOffline(t, "")
-	r := &records{local: o.local, now: o.clock.now}
+	r := &records{local: o.local, now: o.clock.Now}
 	schema := `{"properties":{"credentialSubject":{"$ref":"#/$defs/s"}},"$defs":{"s":{"type":"object","required":["serial"],
 		"properties":{"id":{"type":"string"},"serial":{"type":"string"}},"additionalProperties":false}}}`
 	for version := range 2 {
 		made := template{Name: "meter", Version: version + 1, Schema: json.RawMessage([]string{`{"type":"object"}`, schema}[version])}
-		if err := r.put(sortTemplate, templateID("meter", version+1), "", o.clock.now().AddDate(1, 0, 0), made); err != nil {
+		if err := r.put(sortTemplate, templateID("meter", version+1), "", o.clock.Now().AddDate(1, 0, 0), made); err != nil {
 			t.Fatal(err)
 		}
 	}

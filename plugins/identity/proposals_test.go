@@ -84,7 +84,7 @@ func TestProposals(t *testing.T) {
 	if p.Status != "published" {
 		t.Errorf("%+v", p)
 	}
-	w.clock.forward(proposalLife + time.Minute)
+	w.clock.Forward(proposalLife + time.Minute)
 	w.call(0, "GET", "/api/v1/proposals/"+p.ID, nil, bearer(w.login(0, anna))...).refused(404, "not_found")
 }
 
@@ -96,7 +96,7 @@ func TestProposalsThatCannotPass(t *testing.T) {
 	propose := func(operation any) reply {
 		return w.call(0, "POST", "/api/v1/proposals", map[string]any{"operation": operation}, bearer(token)...)
 	}
-	head, _, _ := did.ReadHead(w.nodes[0].PluginView(Name), anna.did)
+	head, _, _ := did.ReadHead(w.Nodes[0].PluginView(Name), anna.did)
 	update := did.Update(w.id, anna.did, head, content(anna.update, keyOf("next")))
 	stale := did.Update(w.id, anna.did, did.Head{Version: 4, OpHash: head.OpHash}, content(anna.update, anna.key))
 	propose(stale).refused(409, "bad_prev")

@@ -39,12 +39,12 @@ func TestTwoUpdatesOnOnePrev(t *testing.T) {
 			newest = p
 		}
 	}
-	for n := range w.nodes {
+	for n := range w.Nodes {
 		w.call(n, "GET", "/1.0/methods", nil, "Weft-Min-Position", newest).want(200)
 	}
 	for i, p := range people {
 		counted := w.call(0, "GET", identifiers(p.did.String()), nil).want(200).resolution().Version.Conflicts
-		for n := range w.nodes {
+		for n := range w.Nodes {
 			v := w.call(n, "GET", identifiers(p.did.String()), nil).want(200).resolution().Version
 			if v.VersionID != winners[i] || v.Conflicts != counted {
 				t.Errorf("round %d: node %d has %s and %d conflicts, want %s and %d", i, n, v.VersionID, v.Conflicts, winners[i], counted)
@@ -55,7 +55,7 @@ func TestTwoUpdatesOnOnePrev(t *testing.T) {
 
 // race has two nodes carry one update each and returns the version that won and the position to wait for.
 func (w *network) race(i int, p person) (version, position string) {
-	head, _, err := did.ReadHead(w.nodes[i%4].PluginView(Name), p.did)
+	head, _, err := did.ReadHead(w.Nodes[i%4].PluginView(Name), p.did)
 	if err != nil {
 		w.t.Error(err)
 		return "", ""

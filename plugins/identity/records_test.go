@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/internal/nodetest"
 	"weft/plugins"
 	"weft/plugins/plugintest"
 	"weft/plugins/rest"
@@ -27,13 +28,13 @@ func (c *counting) Scan(from, to []byte, visit func(key, value []byte) bool) {
 
 // What an owner may still open costs no look at what others have open.
 func TestOpenRecordsOfAnOwner(t *testing.T) {
-	clock := &testClock{}
+	clock := &nodetest.Clock{}
 	local := &counting{Local: plugintest.NewLocal()}
-	r := &records{local: local, now: clock.now}
+	r := &records{local: local, now: clock.Now}
 	put := func(s sort, owner string, n int, life time.Duration) {
 		t.Helper()
 		for i := range n {
-			if err := r.put(s, fmt.Sprintf("%s-%d", owner, i), owner, clock.now().Add(life), i); err != nil {
+			if err := r.put(s, fmt.Sprintf("%s-%d", owner, i), owner, clock.Now().Add(life), i); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -63,7 +64,7 @@ func TestOpenRecordsOfAnOwner(t *testing.T) {
 		t.Errorf("many, one less: %q", got)
 	}
 	put(sortProposal, "many", 1, time.Hour)
-	clock.forward(2 * time.Hour)
+	clock.Forward(2 * time.Hour)
 	if got := mayOpen("many"); got != "" {
 		t.Errorf("many, all over: %q", got)
 	}
@@ -99,8 +100,8 @@ func TestCallersOnThisMachine(t *testing.T) {
 
 // A list that few of many records are on ends after a bounded look, and goes on by its cursor.
 func TestCredentialListIsBounded(t *testing.T) {
-	clock := &testClock{}
-	x := &identity{records: &records{local: plugintest.NewLocal(), now: clock.now}}
+	clock := &nodetest.Clock{}
+	x := &identity{records: &records{local: plugintest.NewLocal(), now: clock.Now}}
 	for i := range MaxListed + 10 {
 		if err := x.records.put(sortCredential, fmt.Sprintf("id-%06d", i), "", time.Time{}, issuedCredential{Issuer: "did:example:other", Type: []string{}}); err != nil {
 			t.Fatal(err)

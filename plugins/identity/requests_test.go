@@ -45,7 +45,7 @@ func TestPresentationRequests(t *testing.T) {
 
 	credential := w.issue(issuer, unsigned(issuer.did.String(), holder.did(), did.Object{"ageOver": 18, "secret": "canary"}))
 	present := func(nonce string, credentials ...any) did.Object {
-		return holder.present(t, vc.ProofOptions{Challenge: nonce, Domain: []string{domain}, Created: w.clock.now()}, credentials...)
+		return holder.present(t, vc.ProofOptions{Challenge: nonce, Domain: []string{domain}, Created: w.clock.Now()}, credentials...)
 	}
 	m := fresh()
 	if !strings.HasSuffix(m.URI, path+"/"+m.ID) {
@@ -101,8 +101,8 @@ func TestPresentationRequests(t *testing.T) {
 		}
 	}
 	late := fresh()
-	w.clock.forward(61 * time.Second)
+	w.clock.Forward(61 * time.Second)
 	answer(late, present(late.Nonce, credential)).refused(401, "challenge_expired")
-	w.clock.forward(requestKeptFor)
+	w.clock.Forward(requestKeptFor)
 	w.call(0, "GET", path+"/"+m.ID, nil).refused(404, "not_found")
 }

@@ -44,7 +44,7 @@ func TestSDJWT(t *testing.T) {
 
 	const domain = "https://shop.example"
 	challenge := w.challengeOf(0)
-	bound, err := vc.BindKey(shown, vc.Binding{Audience: domain, Nonce: challenge, At: w.clock.now()}, holder.signText, "EdDSA")
+	bound, err := vc.BindKey(shown, vc.Binding{Audience: domain, Nonce: challenge, At: w.clock.Now()}, holder.signText, "EdDSA")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestLoginByEnvelope(t *testing.T) {
 
 	own := w.challenge(0, victim.did.String(), "")
 	vp := seal(t, claimsOfPresentation(victim.did.String()), vc.ProofOptions{
-		VerificationMethod: victim.method(), Purpose: "authentication", Challenge: own.Nonce, Domain: []string{own.Audience}, Created: w.clock.now(),
+		VerificationMethod: victim.method(), Purpose: "authentication", Challenge: own.Nonce, Domain: []string{own.Audience}, Created: w.clock.Now(),
 	}, victim.key)
 	w.call(0, "POST", "/api/v1/auth/tokens", did.Object{"challengeId": own.ChallengeID, "presentation": vp}).want(200)
 }

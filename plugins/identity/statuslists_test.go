@@ -120,11 +120,11 @@ func TestUploadedList(t *testing.T) {
 	}
 	address := "https://issuer.example/status-lists/" + list
 	copyOf := func(purpose string, bits vc.Bitstring) did.Object {
-		doc, err := vc.ListCredential(vc.ListOptions{ID: address, Issuer: maker.did(), Purpose: purpose, ValidFrom: w.clock.now().Add(-time.Second)}, bits)
+		doc, err := vc.ListCredential(vc.ListOptions{ID: address, Issuer: maker.did(), Purpose: purpose, ValidFrom: w.clock.Now().Add(-time.Second)}, bits)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return maker.sign(t, doc, w.clock.now())
+		return maker.sign(t, doc, w.clock.Now())
 	}
 	put := func(doc did.Object) reply { return w.call(0, "PUT", "/api/v1/status-lists/"+list, doc, bearer...) }
 	w.call(0, "GET", "/status-lists/"+list, nil).refused(404, "unsigned_list")
@@ -217,7 +217,7 @@ func TestForeignLists(t *testing.T) {
 		}
 		f.lists[path] = func() (string, []byte) { return rest.TypeJSON, body }
 	}
-	now := w.clock.now()
+	now := w.clock.Now()
 	serve("/good", issuer, now, nil)
 	serve("/others", other, now, nil)
 	serve("/stale", issuer, now.Add(-time.Hour), nil)
@@ -272,7 +272,7 @@ func TestNothingIsFetched(t *testing.T) {
 	port := f.host()[strings.LastIndexByte(f.host(), ':'):]
 	w := start(t, networkOptions{settings: func(int) string { return f.settings(false) }})
 	issuer := holderOf("foreign")
-	now := w.clock.now()
+	now := w.clock.Now()
 	for _, host := range []string{f.host(), "localhost" + port, "[::1]" + port, "[::ffff:127.0.0.1]" + port, "[64:ff9b::7f00:1]" + port, "127.1" + port, "2130706433" + port, "10.0.0.1", "169.254.169.254"} {
 		for _, scheme := range []string{"https://", "http://"} {
 			doc := unsigned(issuer.did(), "did:example:holder", did.Object{"ageOver": 18})
@@ -314,7 +314,7 @@ func TestWebIssuer(t *testing.T) {
 		f.lists["/.well-known/did.json"] = func() (string, []byte) { return "application/did+json", body }
 	}
 	sign := func() did.Object {
-		return seal(t, unsigned(id, "did:example:holder", did.Object{"ageOver": 18}), vc.ProofOptions{VerificationMethod: id + "#key-1", Created: w.clock.now()}, key)
+		return seal(t, unsigned(id, "did:example:holder", did.Object{"ageOver": 18}), vc.ProofOptions{VerificationMethod: id + "#key-1", Created: w.clock.Now()}, key)
 	}
 	document(id, "#key-1")
 	w.verify(0, sign(), nil).passes(t, "listed by a relative reference")

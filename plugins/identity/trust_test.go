@@ -75,7 +75,7 @@ func TestTrustRoutes(t *testing.T) {
 		t.Errorf("graph %+v", graph)
 	}
 	revoke := func(path string) reply {
-		body := trust.NewRevoke(w.header(root.did.String()), grant, trust.Revoking{Cascade: true, EffectiveAt: instant(w.clock.now().Truncate(time.Second))})
+		body := trust.NewRevoke(w.header(root.did.String()), grant, trust.Revoking{Cascade: true, EffectiveAt: instant(w.clock.Now().Truncate(time.Second))})
 		return w.send(0, path, body, root.key)
 	}
 	revoke("/api/v1/trust/accreditations/zQmother/revoke").refused(422, "bad_value")

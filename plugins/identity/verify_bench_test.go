@@ -20,7 +20,7 @@ import (
 // BenchmarkVerifyOverHTTP verifies a credential of a template, with a revocation list on the ledger, as a client asks for it.
 func BenchmarkVerifyOverHTTP(b *testing.B) {
 	o := openOffline(b, "")
-	now := o.clock.now()
+	now := o.clock.Now()
 	issuer := o.person("issuer", now.Add(-time.Hour))
 	header := operation.Header{Network: o.id, Actor: issuer.did.String(), NotAfter: tangle.TimeOf(now.Add(time.Hour).Truncate(time.Second))}
 	create := status.NewCreateList(header, status.ListTerms{Purpose: status.Revocation, Size: status.MinSize})

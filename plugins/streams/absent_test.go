@@ -30,7 +30,7 @@ func TestErasedWhileAway(t *testing.T) {
 
 	w.halt()
 	w.done(owner, id, channel.NewErase(w.header(owner, id), 1, "gdpr_art17"))
-	away := w.genesis.Members[3].Key
+	away := w.Genesis.Members[3].Key
 	proof := func() (v erasureView) {
 		t.Helper()
 		w.as(1, reader, "GET", channelPath(id, "/records/1/erasure"), nil).into(200, &v)
@@ -54,13 +54,13 @@ func TestErasedWhileAway(t *testing.T) {
 			t.Errorf("statement of the one who was away %+v", s)
 		}
 	}
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		w.as(i, reader, "GET", blobPath(id, d), nil).refused(410, "erased")
 		w.as(i, reader, "GET", blobPath(id, d)+"/chunks/1", nil).refused(410, "erased")
 		w.as(i, owner, "POST", channelPath(id, "/blobs"), d.declaration()).refused(410, "erased")
 		w.putChunk(i, owner, id, d, 0).refused(410, "erased")
 	}
-	w.stop()
+	w.Stop()
 	for i := range w.dirs {
 		if w.onDisk(i, d.chunks[0]) || w.onDisk(i, d.chunks[len(d.chunks)-1]) {
 			t.Errorf("node %d has the payload on its disk", i)
@@ -94,7 +94,7 @@ func TestJoinsAfterwards(t *testing.T) {
 	kept := w.create(owner, public)
 	w.done(owner, kept, channel.NewWrite(w.header(owner, kept), channel.RecordTerms{Public: did.Object{"text": "for ever"}}))
 
-	w.clock.forward(25 * time.Hour)
+	w.clock.Forward(25 * time.Hour)
 	clear(w.tokens) // they have run out
 	w.join()
 	for _, plugin := range []string{Name, identity.Name} {
@@ -112,7 +112,7 @@ func TestJoinsAfterwards(t *testing.T) {
 			}
 		}
 	}
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		w.as(i, reader, "GET", blobPath(id, d), nil).refused(410, "erased")
 		var verdicts []verdict
 		w.as(i, reader, "POST", channelPath(id, "/validate"), []claim{{1, w.hashOf(inline)}, {1, tangle.Hash{1}}}).into(200, &verdicts)
@@ -138,7 +138,7 @@ func (w *network) firstVerdict(i int, p *person, id channel.ID, body did.Object)
 // stateOf sums up the state of a plugin at node i.
 func (w *network) stateOf(i int, plugin string) [32]byte {
 	sum := sha256.New()
-	w.nodes[i].Ledger.PluginView(plugin).Scan(nil, nil, func(k, v []byte) bool {
+	w.Nodes[i].Ledger.PluginView(plugin).Scan(nil, nil, func(k, v []byte) bool {
 		fmt.Fprintf(sum, "%x %x\n", k, v)
 		return true
 	})

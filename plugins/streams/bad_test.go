@@ -55,7 +55,7 @@ func TestBadInput(t *testing.T) {
 	proof = bytes.Clone(proof[:bytes.LastIndex(proof, []byte("}"))+1])
 	broken := bytes.Clone(good)
 	copy(broken[bytes.Index(broken, []byte(`"ciphertext":"`))+20:], "AAAA")
-	now := tangle.TimeOf(w.clock.now()) / 1000 * 1000
+	now := tangle.TimeOf(w.clock.Now()) / 1000 * 1000
 
 	cases := []struct {
 		name   string
@@ -103,7 +103,7 @@ func TestBadInput(t *testing.T) {
 		{"name taken", 409, "name_taken", w.sign(owner, channel.NewConfigure(w.header(owner, id), channel.Settings{Name: ptr("channel " + other.String()[:8])}))},
 	}
 	for _, c := range cases {
-		for i := range w.nodes {
+		for i := range w.Nodes {
 			r := w.postEntry(i, id, c.entry)
 			if r.status != c.status || r.code() != c.code {
 				t.Errorf("%s at node %d: HTTP %d %q, want %d %q: %.300s", c.name, i, r.status, r.code(), c.status, c.code, r.body)
@@ -112,7 +112,7 @@ func TestBadInput(t *testing.T) {
 	}
 	w.postEntry(0, other, good).refused(422, "bad_value") // of another channel than the path
 	w.call(0, "POST", "/api/v1/channels", good).refused(422, "bad_value")
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		if _, h, err := channel.ReadChannel(w.view(i), id); err != nil || h != before {
 			t.Errorf("node %d: the channel moved from %+v to %+v", i, before, h)
 		}
@@ -140,7 +140,7 @@ func (w *network) sameNonceTwice(p *person, id channel.ID) {
 	if codes[""] != 200 || codes["replayed"] != 409 {
 		w.t.Errorf("got %v: %.300s %.300s", codes, a.body, b.body)
 	}
-	w.settle()
+	w.Settle()
 	if got := w.head(id).Seq; got != 2 {
 		w.t.Errorf("%d records", got)
 	}
@@ -200,7 +200,7 @@ func TestKeysAsOfThen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, _, err := did.ReadHead(w.nodes[0].Ledger.PluginView("identity"), d)
+	head, _, err := did.ReadHead(w.Nodes[0].Ledger.PluginView("identity"), d)
 	if err != nil {
 		t.Fatal(err)
 	}

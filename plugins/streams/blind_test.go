@@ -52,7 +52,7 @@ func TestServersAreBlind(t *testing.T) {
 	w.done(owner, open, channel.NewWrite(w.header(owner, open), channel.RecordTerms{Public: did.Object{"text": control}}))
 
 	w.operatorSeesNothing(id, hidden, d, marker)
-	w.stop()
+	w.Stop()
 	for i, dir := range w.dirs {
 		clear := 0
 		w.eachFile(dir, func(name string, content []byte) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/internal/nodetest"
 	"weft/plugins"
 	"weft/plugins/identity/did"
 	"weft/plugins/streams/channel"
@@ -111,7 +112,7 @@ func TestPayloadBesideTheLedger(t *testing.T) {
 	}
 	w.postEntry(1, id, entry).refused(409, "blob_incomplete") // not there
 	w.postEntry(0, id, entry).want(200)
-	w.settle()
+	w.Settle()
 	again := w.detach(owner, id, payload)
 	again.body["body"] = d.body["body"]
 	w.post(0, owner, id, again.body).refused(409, "blob_taken")
@@ -150,7 +151,7 @@ func (w *network) heldBy(i int, p *person, id channel.ID) (names []string) {
 	w.t.Helper()
 	var record eventView
 	w.as(i, p, "GET", channelPath(id, "/records/1"), nil).into(200, &record)
-	for n, member := range w.genesis.Members {
+	for n, member := range w.Genesis.Members {
 		for _, m := range record.HeldBy {
 			if m == member.Key {
 				names = append(names, fmt.Sprint("m", n))
@@ -166,7 +167,7 @@ func (w *network) erasedEverywhere(id channel.ID, owner, reader *person, d detac
 	t.Helper()
 	w.as(1, reader, "GET", channelPath(id, "/records/1/erasure"), nil).refused(404, "not_found")
 	w.done(owner, id, channel.NewErase(w.header(owner, id), 1, "gdpr_art17"))
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		w.as(i, reader, "GET", blobPath(id, d), nil).refused(410, "erased")
 		w.as(i, reader, "GET", blobPath(id, d)+"/chunks/0", nil).refused(410, "erased")
 		w.as(i, owner, "POST", channelPath(id, "/blobs"), d.declaration()).refused(410, "erased")
@@ -181,7 +182,7 @@ func (w *network) erasedEverywhere(id channel.ID, owner, reader *person, d detac
 		if !s.verify(w.id) || s.Root != d.blob.Root || s.Event != 3 {
 			t.Errorf("statement %+v", s)
 		}
-		holds := s.Member == w.genesis.Members[0].Key || s.Member == w.genesis.Members[2].Key
+		holds := s.Member == w.Genesis.Members[0].Key || s.Member == w.Genesis.Members[2].Key
 		if s.Held != holds {
 			t.Errorf("%s: held %v, want %v", s.Member.Short(), s.Held, holds)
 		}
@@ -193,7 +194,7 @@ func (w *network) erasedEverywhere(id channel.ID, owner, reader *person, d detac
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report, err := receipt.Verify(w.genesis, proof); err != nil || !report.Verified {
+	if report, err := receipt.Verify(w.Genesis, proof); err != nil || !report.Verified {
 		t.Errorf("the receipt of the erasure: %+v %v", report, err)
 	}
 	for _, dir := range w.dirs {
@@ -257,8 +258,8 @@ func TestReplicated(t *testing.T) {
 
 // TestBlobStore: what came survives a restart, as far as it is right; what nobody refers to has a day.
 func TestBlobStore(t *testing.T) {
-	dir, clock := t.TempDir(), &testClock{}
-	b, err := openBlobs(dir, 0, clock.now)
+	dir, clock := t.TempDir(), &nodetest.Clock{}
+	b, err := openBlobs(dir, 0, clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +285,7 @@ func TestBlobStore(t *testing.T) {
 	}
 	_, _ = f.WriteAt([]byte("torn"), 2*channel.ChunkBytes)
 	_ = f.Close()
-	if b, err = openBlobs(dir, 0, clock.now); err != nil {
+	if b, err = openBlobs(dir, 0, clock.Now); err != nil {
 		t.Fatal(err)
 	}
 	if u, err = b.find(k); err != nil || u == nil {
@@ -306,7 +307,7 @@ func TestBlobStore(t *testing.T) {
 	if err := b.expire(nobody); err != nil || !b.has(k.channel, k.root) {
 		t.Errorf("it went at once: %v", err)
 	}
-	clock.forward(25 * time.Hour)
+	clock.Forward(25 * time.Hour)
 	if err := b.expire(nobody); err != nil || b.has(k.channel, k.root) {
 		t.Errorf("it stayed: %v", err)
 	}
@@ -340,9 +341,9 @@ func TestReadingKeysUploadNothing(t *testing.T) {
 
 // TestBlobQuota bounds all payloads of a node together; what goes makes room.
 func TestBlobQuota(t *testing.T) {
-	dir, clock := t.TempDir(), &testClock{}
+	dir, clock := t.TempDir(), &nodetest.Clock{}
 	open := func() *blobStore {
-		b, err := openBlobs(dir, 1000, clock.now)
+		b, err := openBlobs(dir, 1000, clock.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -398,7 +399,7 @@ func TestFullStore(t *testing.T) {
 	more := w.detach(owner, id, make([]byte, 20_000))
 	w.as(0, owner, "POST", channelPath(id, "/blobs"), more.declaration()).refused(429, "quota_exceeded")
 	w.done(owner, id, w.sealed(owner, id, "small", channel.RecordTerms{}))
-	facts := w.nodes[0].Vitals().Facts
+	facts := w.Nodes[0].Vitals().Facts
 	if !slices.ContainsFunc(facts, func(f plugins.Fact) bool { return f.Name == "weft_blob_bytes" && f.Value == float64(d.blob.Size) }) {
 		t.Errorf("the node does not tell how full it is: %v", facts)
 	}
@@ -436,7 +437,7 @@ func TestSizeIsTheRecords(t *testing.T) {
 		},
 	}}
 	var err error
-	if s.blobs, err = openBlobs(t.TempDir(), 0, w.clock.now); err != nil {
+	if s.blobs, err = openBlobs(t.TempDir(), 0, w.clock.Now); err != nil {
 		t.Fatal(err)
 	}
 	u, err := s.fetchLeaves(t.Context(), blobKey{id, d.blob.Root}, liar)

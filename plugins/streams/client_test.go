@@ -17,7 +17,7 @@ import (
 // session is somebody with the client of this repository at node i.
 func (w *network) session(i int, p *person) *audit.Session {
 	w.t.Helper()
-	node, err := client.New(client.Config{URL: "http://" + w.nodes[i].APIAddr()})
+	node, err := client.New(client.Config{URL: "http://" + w.Nodes[i].APIAddr()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestWithTheClient(t *testing.T) {
 	if _, err := owner.Submit(ctx, change.Body); err != nil {
 		t.Fatal(err)
 	}
-	w.settle()
+	w.Settle()
 	open := func(s *audit.Session) *audit.Channel {
 		t.Helper()
 		c, err := s.Open(ctx, id)
@@ -61,7 +61,7 @@ func TestWithTheClient(t *testing.T) {
 	if _, err := c.Do(ctx, func() (*audit.Change, error) { return c.Authorize(ctx, grants) }); err != nil {
 		t.Fatal(err)
 	}
-	w.settle()
+	w.Settle()
 	if _, err := open(sensor).Write(ctx, audit.Record{Body: true, Payload: []byte("alert")}, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +69,12 @@ func TestWithTheClient(t *testing.T) {
 	if _, err := c.WriteDetached(ctx, audit.Record{}, nil, bytes.NewReader(payload), int64(len(payload)), 30*time.Second, func(*audit.Upload, error) error { return nil }, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.settle()
+	w.Settle()
 	w.readsAll(ctx, open(reader), payload)
 	if _, err := c.Do(ctx, func() (*audit.Change, error) { return c.Revoke(ctx, []string{people[1].did}, "over") }); err != nil {
 		t.Fatal(err)
 	}
-	w.settle()
+	w.Settle()
 	list, err := open(owner).Subscriptions(ctx, channel.Revoked)
 	if err != nil || len(list) != 1 {
 		t.Errorf("revoked: %+v %v", list, err)

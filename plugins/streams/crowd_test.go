@@ -77,7 +77,7 @@ func TestThousandStreams(t *testing.T) {
 	}
 	w.as(0, owner, "GET", channelPath(small, "/live"), nil).refused(503, "busy")
 	for _, id := range []channel.ID{small, large} {
-		w.done(owner, id, channel.NewLock(w.header(owner, id), channel.Until, tangle.TimeOf(w.clock.now().Add(time.Hour).Truncate(time.Second))))
+		w.done(owner, id, channel.NewLock(w.header(owner, id), channel.Until, tangle.TimeOf(w.clock.Now().Add(time.Hour).Truncate(time.Second))))
 	}
 	for range MaxStreams {
 		if err := <-ends; err != nil {
@@ -125,7 +125,7 @@ func (w *network) listen(response *http.Response, ends chan<- error) {
 func (w *network) idle(p *person, id channel.ID) net.Conn {
 	w.t.Helper()
 	var d net.Dialer
-	conn, err := d.DialContext(w.t.Context(), "tcp", w.nodes[0].APIAddr())
+	conn, err := d.DialContext(w.t.Context(), "tcp", w.Nodes[0].APIAddr())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (w *network) verify(raw []byte) channel.Report {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return channel.VerifyBundle(w.genesis.Bytes(), files)
+	return channel.VerifyBundle(w.Genesis.Bytes(), files)
 }
 
 func (w *network) unzip(raw []byte, name string) (content []byte) {
@@ -322,7 +322,7 @@ func (w *network) hiddenChannel(owner, reader, visible *person) channel.ID {
 		Keys: []channel.Keys{{Number: 0, Wraps: w.wraps(id, 0, owner, reader, visible)}},
 	}
 	w.call(0, "POST", "/api/v1/channels?wait=final&timeout=30s", w.sign(owner, channel.NewCreate(h, terms))).want(201)
-	w.settle()
+	w.Settle()
 	return id
 }
 

@@ -2,15 +2,12 @@ package streams
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -20,11 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"weft/config"
 	"weft/config/genesis"
-	"weft/gossip/wire"
+	"weft/internal/nodetest"
 	"weft/internal/store"
-	"weft/node"
 	"weft/plugins"
 	"weft/plugins/identity"
 	"weft/plugins/identity/did"
@@ -36,40 +31,17 @@ import (
 
 // network is some members' nodes in this process, with identity and this plugin, reached over HTTP as a client reaches them.
 type network struct {
+	*nodetest.Network
 	t       *testing.T
 	options networkOptions
 	id      tangle.ID
-	genesis *genesis.Genesis
-	keys    []ed25519.PrivateKey // of all members
-	nodes   []*node.Node         // that run
-	ends    []ending
 	dirs    []string // also of nodes that have run
 	stores  []store.Store
 	logs    []*lockedBuffer
-	clock   *testClock
-	http    *http.Client
-	stop    func()
+	clock   *nodetest.Clock
 
 	mu     sync.Mutex // guards tokens
 	tokens map[string]string
-}
-
-// testClock is the plugins' clock: real time, moved forward by tests.
-type testClock struct {
-	mu    sync.Mutex // guards ahead
-	ahead time.Duration
-}
-
-func (c *testClock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
-}
-
-func (c *testClock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ahead += d
 }
 
 // lockedBuffer is a log in memory.
@@ -112,64 +84,30 @@ func start(t *testing.T, o networkOptions) *network {
 	if o.pace == (pace{}) {
 		o.pace = pace{beat: streamBeat, block: MaxStreamBlock}
 	}
-	g := &genesis.Genesis{
-		Version: genesis.Version, Network: "test", Time: tangle.TimeOf(time.Now().Add(-time.Minute)),
-		Limits: tangle.DefaultLimits(), Consensus: genesis.DefaultConsensus(),
-		Plugins: []genesis.Plugin{
-			{Name: identity.Name, Config: json.RawMessage(`{"limits":{"maxCreatesPerMinute":1000000,"maxUpdatesPerDay":1000000}}`)}, {Name: Name},
-		},
-	}
-	w := &network{t: t, options: o, genesis: g, clock: &testClock{}, tokens: map[string]string{}, http: &http.Client{
-		Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64},
-	}}
-	for i := range o.nodes {
-		seed := sha256.Sum256(fmt.Appendf(nil, "member %d", i))
-		w.keys = append(w.keys, ed25519.NewKeyFromSeed(seed[:]))
-		member := tangle.Member(w.keys[i].Public().(ed25519.PublicKey))
-		g.Members = append(g.Members, genesis.Member{Key: member, Name: fmt.Sprint("m", i), Roles: []string{genesis.RoleValidator}})
-	}
-	w.id = g.ID()
-	w.stop = sync.OnceFunc(func() {
-		for _, end := range w.ends {
-			end.cancel()
-		}
-		for _, end := range w.ends {
-			end.await()
-		}
-		w.http.CloseIdleConnections()
-	})
-	t.TempDir() // before the line below: folders must outlive the stores in them
-	t.Cleanup(func() { w.stop() })
+	n := nodetest.New(t, o.nodes,
+		genesis.Plugin{Name: identity.Name, Config: json.RawMessage(`{"limits":{"maxCreatesPerMinute":1000000,"maxUpdatesPerDay":1000000}}`)},
+		genesis.Plugin{Name: Name})
+	w := &network{Network: n, t: t, options: o, id: n.Genesis.ID(), clock: &nodetest.Clock{}, tokens: map[string]string{}}
 	for range o.nodes - o.absent {
 		w.open()
 	}
-	for _, n := range w.nodes {
-		w.awaitQuorum(n)
-	}
+	w.AwaitQuorum(w.Nodes...)
 	return w
-}
-
-// ending is how a node ends: it is told to, and has closed its store.
-type ending struct {
-	cancel context.CancelFunc
-	await  func()
 }
 
 // join starts the next member's node, one that has never run or that halt has stopped, and waits until it takes entries.
 func (w *network) join() {
 	w.t.Helper()
 	w.open()
-	w.awaitQuorum(w.nodes[len(w.nodes)-1])
-	w.settle()
+	w.AwaitQuorum(w.Nodes[len(w.Nodes)-1])
+	w.Settle()
 }
 
 // halt stops the node that was opened last. Its folder stays, and its store as far as it is on disk or was closed.
 func (w *network) halt() {
 	w.t.Helper()
-	i := len(w.nodes) - 1
-	w.ends[i].cancel()
-	w.ends[i].await()
-	w.nodes, w.ends = w.nodes[:i], w.ends[:i]
+	w.Halt()
+	i := len(w.Nodes)
 	for name := range w.tokens {
 		if strings.HasPrefix(name, fmt.Sprint(i, "did:")) {
 			delete(w.tokens, name)
@@ -179,7 +117,7 @@ func (w *network) halt() {
 
 func (w *network) open() {
 	w.t.Helper()
-	i := len(w.nodes)
+	i := len(w.Nodes)
 	if i == len(w.dirs) {
 		w.dirs, w.stores, w.logs = append(w.dirs, w.t.TempDir()), append(w.stores, nil), append(w.logs, &lockedBuffer{})
 		if w.options.prepare != nil {
@@ -187,41 +125,21 @@ func (w *network) open() {
 		}
 	}
 	w.stores[i] = w.storeOf(i)
-	api := config.Default().API
-	api.Listen, api.Read, api.Submit, api.Limits = "127.0.0.1:0", config.AccessOpen, config.AccessOpen, config.Limits{}
+	c := w.Next(identity.MakerAt(w.clock.Now), w.maker(i), metrics.Maker())
+	c.Store, c.Dir, c.API.OperatorToken = w.stores[i], w.dirs[i], operatorToken
+	c.Log = slog.New(slog.NewTextHandler(w.logs[i], &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if w.options.listen != "" {
-		api.Listen, api.Insecure = w.options.listen, true
-	}
-	c := node.Config{
-		Genesis: w.genesis, Key: w.keys[i], Store: w.stores[i], Tuning: node.DefaultTuning(), Dir: w.dirs[i],
-		Makers: []plugins.Maker{identity.MakerAt(w.clock.now), w.maker(i), metrics.Maker()},
-		API:    node.APIConfig{API: api, OperatorToken: operatorToken}, Listen: []string{"/ip4/127.0.0.1/tcp/0"},
-		Log: slog.New(slog.NewTextHandler(w.logs[i], &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}
-	for j, other := range w.nodes {
-		c.Peers = append(c.Peers, wire.Peer{Member: w.genesis.Members[j].Key, Addrs: other.WireAddrs()})
+		c.API.Listen, c.API.Insecure = w.options.listen, true
 	}
 	if w.options.settings != nil {
 		c.Sections = map[string]json.RawMessage{Name: json.RawMessage(w.options.settings(i))}
 	}
-	n, err := node.Open(c)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- n.Run(ctx) }()
-	w.nodes = append(w.nodes, n)
-	w.ends = append(w.ends, ending{cancel, func() {
-		if err := errors.Join(<-done, w.stores[i].Close()); err != nil {
-			w.t.Errorf("node %d: %v", i, err)
-		}
-	}})
+	w.Open(c)
 }
 
 func (w *network) maker(i int) plugins.Maker {
 	return plugins.Maker{Name: Name, Open: func(h plugins.Host) (plugins.Plugin, error) {
-		p, err := openPaced(h, w.clock.now, w.options.pace)
+		p, err := openPaced(h, w.clock.Now, w.options.pace)
 		if w.options.opened != nil {
 			w.options.opened(h, p)
 		}
@@ -248,52 +166,6 @@ func (w *network) storeOf(i int) store.Store {
 	return s
 }
 
-// awaitQuorum returns when a node takes entries: a fresh one first hears from a quorum.
-func (w *network) awaitQuorum(n *node.Node) {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		changed := n.Changed()
-		_, _, err := n.Publish(ctx, []plugins.Submission{{Kind: tangle.KindData, Data: node.Data{Tag: "test", Bytes: []byte("ready")}.Encode()}})
-		if err == nil {
-			return
-		}
-		if r := plugins.Rejected(err); r == nil || r.Code != "no_quorum" {
-			w.t.Fatal(err)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			w.t.Fatal("the node never became ready")
-		}
-	}
-}
-
-// settle returns when every node has applied what any of them had applied and called final.
-func (w *network) settle() {
-	w.t.Helper()
-	var most tangle.Position
-	for _, n := range w.nodes {
-		most = max(most, n.Ledger.Head().Position)
-	}
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
-	defer cancel()
-	for _, n := range w.nodes {
-		for {
-			changed := n.Changed()
-			if n.Ledger.Head().Final >= most {
-				break
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				w.t.Fatal("the nodes never came to the same place")
-			}
-		}
-	}
-}
-
 // reply is a node's answer.
 type reply struct {
 	t      *testing.T
@@ -306,40 +178,8 @@ type reply struct {
 // call sends a request to node i. Headers come in pairs; a body is JSON unless a header says otherwise.
 func (w *network) call(i int, method, path string, body any, headers ...string) reply {
 	w.t.Helper()
-	var reader io.Reader
-	switch b := body.(type) {
-	case nil:
-	case []byte:
-		reader = bytes.NewReader(b)
-	case string:
-		reader = strings.NewReader(b)
-	default:
-		raw, err := json.Marshal(b)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		reader = bytes.NewReader(raw)
-	}
-	r, err := http.NewRequest(method, "http://"+w.nodes[i].APIAddr()+path, reader)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if reader != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for k := 0; k+1 < len(headers); k += 2 {
-		r.Header.Set(headers[k], headers[k+1])
-	}
-	response, err := w.http.Do(r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return reply{w.t, fmt.Sprint("node ", i, ": ", method, " ", path), response.StatusCode, response.Header, text}
+	status, header, answer := w.Call(i, method, path, body, headers...)
+	return reply{w.t, fmt.Sprint("node ", i, ": ", method, " ", path), status, header, answer}
 }
 
 // into wants a status and decodes the body.
@@ -405,7 +245,7 @@ func (w *network) people(names ...string) (list []*person) {
 	}
 	last := list[len(list)-1]
 	w.call(0, "POST", "/api/v1/identities?wait=final&timeout=30s", last.entry).want(201)
-	w.settle()
+	w.Settle()
 	return list
 }
 
@@ -452,7 +292,7 @@ func (w *network) login(i int, p *person) string {
 	}
 	var c struct{ ChallengeID, Nonce, Audience string }
 	w.call(i, "POST", "/api/v1/auth/challenges", map[string]string{"did": p.did}).into(200, &c)
-	claims := did.Object{"iss": p.did, "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.now().Unix()}
+	claims := did.Object{"iss": p.did, "aud": c.Audience, "nonce": c.Nonce, "iat": w.clock.Now().Unix()}
 	jws, err := vc.SignJWS("weft-login+jwt", p.method(), claims, func(b []byte) ([]byte, error) { return ed25519.Sign(p.key, b), nil })
 	if err != nil {
 		w.t.Fatal(err)
@@ -483,7 +323,7 @@ func (w *network) header(p *person, id channel.ID) channel.Header {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	now := tangle.TimeOf(w.clock.now())
+	now := tangle.TimeOf(w.clock.Now())
 	h := channel.Header{Network: w.id, Channel: id, Actor: p.did, Nonce: nonce, Created: now, NotAfter: now/1000*1000 + 3_600_000}
 	h.After = channel.After{Head: channel.FirstHead(id)}
 	if _, head, err := channel.ReadChannel(w.view(0), id); err == nil {
@@ -492,7 +332,7 @@ func (w *network) header(p *person, id channel.ID) channel.Header {
 	return h
 }
 
-func (w *network) view(i int) plugins.View { return w.nodes[i].Ledger.PluginView(Name) }
+func (w *network) view(i int) plugins.View { return w.Nodes[i].Ledger.PluginView(Name) }
 
 func (w *network) head(id channel.ID) channel.Head {
 	w.t.Helper()
@@ -527,7 +367,7 @@ func (w *network) postEntry(i int, id channel.ID, entry []byte) reply {
 func (w *network) done(p *person, id channel.ID, body did.Object) {
 	w.t.Helper()
 	w.post(0, p, id, body).want(200)
-	w.settle()
+	w.Settle()
 }
 
 // epochKeyOf is the key of an epoch in these tests.
@@ -577,7 +417,7 @@ func (w *network) create(owner *person, change ...func(channel.ID, *channel.Crea
 		c(id, &terms)
 	}
 	w.call(0, "POST", "/api/v1/channels?wait=final&timeout=30s", w.sign(owner, channel.NewCreate(h, terms))).want(201)
-	w.settle()
+	w.Settle()
 	return id
 }
 
@@ -595,7 +435,7 @@ func (w *network) grant(owner *person, id channel.ID, rights channel.Rights, peo
 	for _, p := range people {
 		g := channel.Grant{Participant: p.did, Rights: rights}
 		if rights&channel.Audit != 0 {
-			g.ValidUntil = tangle.TimeOf(w.clock.now().Add(time.Hour).Truncate(time.Second))
+			g.ValidUntil = tangle.TimeOf(w.clock.Now().Add(time.Hour).Truncate(time.Second))
 		}
 		if strings.HasPrefix(p.did, "did:key:") {
 			g.Agreement = p.multikey()

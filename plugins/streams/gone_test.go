@@ -46,14 +46,14 @@ func TestGone(t *testing.T) {
 		}
 	}
 	w.done(owner, id, channel.NewErase(w.header(owner, id), 1, "gdpr_art17"))
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		for path, accept := range paths {
 			if holds(i, path, accept) {
 				t.Errorf("node %d: %s holds what is erased", i, path)
 			}
 		}
 		w.call(i, "GET", entry, nil).refused(410, "erased")
-		report, err := receipt.Verify(w.genesis, w.call(i, "GET", entry+"/receipt", nil, "Accept", "application/octet-stream").body)
+		report, err := receipt.Verify(w.Genesis, w.call(i, "GET", entry+"/receipt", nil, "Accept", "application/octet-stream").body)
 		if err != nil || !report.Verified {
 			t.Errorf("node %d: the receipt of the hash: %v %+v", i, err, report.Checks)
 		}
@@ -85,7 +85,7 @@ func (w *network) hidden(owner *person, id channel.ID) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	bare, err := w.nodes[0].Ledger.BareReceipt(e.Entry)
+	bare, err := w.Nodes[0].Ledger.BareReceipt(e.Entry)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestLargePayload(t *testing.T) {
 	const holder = 3
 	w.uploadWithBreaks(holder, owner, id, d)
 	w.post(holder, owner, id, d.body).want(200)
-	w.settle()
+	w.Settle()
 
 	chunk := w.as(1, owner, "GET", blobPath(id, d)+"/chunks/201", nil).want(200).body
 	if !channel.VerifyChunk(d.blob, 201, chunk, channel.ChunkPath(d.leaves, 201)) || channel.VerifyChunk(d.blob, 200, chunk, channel.ChunkPath(d.leaves, 201)) {
@@ -73,7 +73,7 @@ func (w *network) uploadWithBreaks(i int, p *person, id channel.ID, d detached) 
 	for n := range 100 {
 		w.putChunk(i, p, id, d, n).want(204)
 	}
-	conn, err := net.Dial("tcp", w.nodes[i].APIAddr())
+	conn, err := net.Dial("tcp", w.Nodes[i].APIAddr())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -122,13 +122,13 @@ func (w *network) readBlob(i int, p *person, id channel.ID, d detached, from int
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.nodes[i].APIAddr()+"/api/v1"+blobPath(id, d), nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.Nodes[i].APIAddr()+"/api/v1"+blobPath(id, d), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+w.login(i, p))
 	r.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
-	response, err := w.http.Do(r)
+	response, err := w.HTTP.Do(r)
 	if err != nil {
 		w.t.Fatal(err)
 	}

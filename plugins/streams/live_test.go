@@ -47,7 +47,7 @@ func (w *network) follow(i int, p *person, id channel.ID, lastID string) *follow
 // live asks for the feed of a channel, over a connection of its own.
 func (w *network) live(ctx context.Context, i int, p *person, id channel.ID, lastID string) *http.Response {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.nodes[i].APIAddr()+"/api/v1"+channelPath(id, "/live"), nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.Nodes[i].APIAddr()+"/api/v1"+channelPath(id, "/live"), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestLive(t *testing.T) {
 	feeds := []*follower{w.follow(0, reader, id, "0"), w.follow(2, reader, id, "0"), w.follow(3, owner, id, "")}
 	w.done(owner, id, w.sealed(owner, id, "one", channel.RecordTerms{}))
 	w.done(sensor, id, w.sealedUnder(w.header(sensor, id), 1, "two", channel.RecordTerms{}))
-	w.done(owner, id, channel.NewLock(w.header(owner, id), channel.Until, tangle.TimeOf(w.clock.now().Add(time.Hour).Truncate(time.Second))))
+	w.done(owner, id, channel.NewLock(w.header(owner, id), channel.Until, tangle.TimeOf(w.clock.Now().Add(time.Hour).Truncate(time.Second))))
 	for _, f := range feeds[:2] {
 		f.want("membership", "1")
 		f.want("membership", "2")
@@ -166,7 +166,7 @@ func TestLive(t *testing.T) {
 	feeds[2].want("membership", "6")
 
 	// The node stops: everybody who follows is told.
-	w.stop()
+	w.Stop()
 	if e := feeds[2].want("end", ""); !strings.Contains(e.data, "shutdown") {
 		t.Errorf("end %s", e.data)
 	}
@@ -193,7 +193,7 @@ func TestStreamsEnd(t *testing.T) {
 	owner, reader, guest := people[0], people[1], people[2]
 	id := w.create(owner)
 	w.grant(owner, id, channel.Read, reader)
-	until := tangle.TimeOf(w.clock.now().Add(10 * time.Minute).Truncate(time.Second))
+	until := tangle.TimeOf(w.clock.Now().Add(10 * time.Minute).Truncate(time.Second))
 	w.done(owner, id, channel.NewAuthorize(w.header(owner, id), []channel.Grant{{Participant: guest.did, Rights: channel.Read, ValidUntil: until}},
 		[]channel.Keys{{Number: 1, Wraps: w.wraps(id, 1, guest)}}, nil))
 	f := w.follow(0, reader, id, "")
@@ -203,12 +203,12 @@ func TestStreamsEnd(t *testing.T) {
 	if e := f.want("end", ""); !strings.Contains(e.data, "revoked") {
 		t.Errorf("end %s", e.data)
 	}
-	w.clock.forward(11 * time.Minute)
+	w.clock.Forward(11 * time.Minute)
 	if e := third.want("end", ""); !strings.Contains(e.data, "revoked") {
 		t.Errorf("end of who may not read any more %s", e.data)
 	}
 	other.want("rekeyDue", "")
-	w.clock.forward(5 * time.Minute)
+	w.clock.Forward(5 * time.Minute)
 	if e := other.want("end", ""); !strings.Contains(e.data, "token_expired") {
 		t.Errorf("end %s", e.data)
 	}
@@ -219,7 +219,7 @@ func TestSlowConsumer(t *testing.T) {
 	w := start(t, networkOptions{pace: pace{beat: streamBeat, block: 200 * time.Millisecond}})
 	owner := w.people("owner")[0]
 	id := w.create(owner, public)
-	conn, err := net.Dial("tcp", w.nodes[0].APIAddr())
+	conn, err := net.Dial("tcp", w.Nodes[0].APIAddr())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func startManaged(t *testing.T, o networkOptions, names ...[]string) *toolNetwor
 		w.call(0, "POST", "/api/v1/identities?wait=final&timeout=30s", tool.entry).want(201)
 		tool.key = w.apiKey(tool.node, name, tool.did, "channels:managed")
 	}
-	w.settle()
+	w.Settle()
 	return w
 }
 
@@ -159,7 +159,7 @@ func (x *managedTool) create(body client.ManagedChannel) (id, path string) {
 	x.w.t.Helper()
 	var done client.ManagedDone
 	x.ask("POST", "/channels", body).into(201, &done)
-	x.w.settle()
+	x.w.Settle()
 	return done.Channel.String(), "/channels/" + done.Channel.String()
 }
 
@@ -191,9 +191,9 @@ func TestManagedRoundTrip(t *testing.T) {
 	}
 	id, path := siem.create(client.ManagedChannel{Name: "incidents", Tags: []string{"ids"}})
 	erp.ask("POST", path+"/requests", client.ManagedRequest{Rights: []string{"read", "write"}, Note: "from the ERP"}).want(200)
-	w.settle()
+	w.Settle()
 	siem.ask("POST", path+"/grants", client.ManagedGrants{Grants: []client.ManagedGrant{{Participant: erp.did}}}).want(200)
-	w.settle()
+	w.Settle()
 
 	var done client.ManagedDone
 	record := client.ManagedRecord{JSON: json.RawMessage(`{ "amount": 12.5 }`), RecordType: "order", Tag: "ids", Public: json.RawMessage(`{"class":"b"}`), Meta: json.RawMessage(`{"desk":7}`)}
@@ -201,7 +201,7 @@ func TestManagedRoundTrip(t *testing.T) {
 	if done.Seq != 1 || done.Event == nil || done.Channel.String() != id || done.ContentHash == nil || done.Place == nil || done.Receipt == "" {
 		t.Errorf("written: %+v", done)
 	}
-	w.settle()
+	w.Settle()
 	var e client.ManagedEntry
 	siem.ask("GET", path+"/records/1", nil).into(200, &e)
 	if string(e.JSON) != `{"amount":12.5}` || e.Author != erp.did || e.MediaType != "application/json" || string(e.Public) != `{"class":"b"}` ||
@@ -211,7 +211,7 @@ func TestManagedRoundTrip(t *testing.T) {
 	large := strings.Repeat("a large alert ", 5000)
 	siem.ask("POST", path+"/records", text(large)).want(201)
 	siem.ask("POST", path+"/records", text("port scan")).want(201)
-	w.settle()
+	w.Settle()
 	equal(t, "records of the ERP", erp.texts(path), []string{"()", "(detached)", "port scan"})
 	if erp.ask("GET", path+"/records/2", nil).into(200, &e); e.Text == nil || *e.Text != large {
 		t.Errorf("a large record has code %q", e.Code)
@@ -345,7 +345,7 @@ func TestManagedOverPlainHTTP(t *testing.T) {
 	}
 	w := startManaged(t, networkOptions{listen: "0.0.0.0:0"}, []string{"siem"})
 	siem := w.tools["siem"]
-	_, port, err := net.SplitHostPort(w.nodes[0].APIAddr())
+	_, port, err := net.SplitHostPort(w.Nodes[0].APIAddr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -469,14 +469,14 @@ func TestManagedAdmin(t *testing.T) {
 		{Participant: erp.did, Rights: []string{"read", "write"}, Custody: "node"}, {Participant: reader.did, Rights: []string{"read"}},
 	}})
 	siem.ask("POST", path+"/records", text(text1)).want(201)
-	w.settle()
+	w.Settle()
 	equal(t, "records of the ERP", erp.texts(path), []string{text1})
 
 	var done client.ManagedDone
 	siem.ask("POST", path+"/revocations", client.ManagedRevocation{Participants: []string{erp.did}, Reason: "leg_ended"}).into(200, &done)
-	w.settle()
+	w.Settle()
 	siem.ask("POST", path+"/records", text(text2)).want(201)
-	w.settle()
+	w.Settle()
 	erp.ask("GET", path+"/records", nil).refused(403, "not_participant")
 	erp.ask("POST", path+"/records", text("x")).refused(403, "not_participant")
 	siem.ask("POST", path+"/revocations", client.ManagedRevocation{Participants: []string{erp.did}}).refused(409, "wrong_state")
@@ -487,7 +487,7 @@ func TestManagedAdmin(t *testing.T) {
 	}
 	w.done(reader, channelID, channel.NewLeave(w.header(reader, channelID)))
 	siem.ask("POST", path+"/records", text(text3)).want(201)
-	w.settle()
+	w.Settle()
 	if h := w.head(channelID); h.Epoch != 3 {
 		t.Errorf("epoch %d after a reader left, want 3", h.Epoch)
 	}
@@ -504,7 +504,7 @@ func TestManagedSettles(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for {
-		changed := w.nodes[0].Changed()
+		changed := w.Nodes[0].Changed()
 		if w.head(channelID).Epoch == 2 {
 			return
 		}
@@ -549,7 +549,7 @@ func TestManagedSealsAgain(t *testing.T) {
 		}
 	}
 	mode, err := managed.Open(managed.Config{
-		Host: host, Settings: managed.Settings{Enabled: true, Identities: []string{"siem"}, PassphraseFile: "words"}, Channels: routes, Now: w.clock.now,
+		Host: host, Settings: managed.Settings{Enabled: true, Identities: []string{"siem"}, PassphraseFile: "words"}, Channels: routes, Now: w.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -592,7 +592,7 @@ func TestManagedStops(t *testing.T) {
 		}
 	}
 	mode, err := managed.Open(managed.Config{
-		Host: host, Settings: managed.Settings{Enabled: true, Identities: []string{"siem"}, PassphraseFile: "words"}, Channels: routes, Now: w.clock.now,
+		Host: host, Settings: managed.Settings{Enabled: true, Identities: []string{"siem"}, PassphraseFile: "words"}, Channels: routes, Now: w.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -650,14 +650,14 @@ func (w *network) rekey(p *person, id channel.ID) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := w.session(len(w.nodes)-1, p).Open(ctx, id)
+	c, err := w.session(len(w.Nodes)-1, p).Open(ctx, id)
 	if err == nil {
 		_, err = c.Do(ctx, func() (*audit.Change, error) { return c.Rekey(ctx, "race") })
 	}
 	if err != nil {
 		w.t.Error(err)
 	}
-	w.settle()
+	w.Settle()
 }
 
 // TestManagedRace writes while another admin opens epochs at another node, without grace: each record stands there once, and
@@ -866,8 +866,8 @@ func TestManagedLive(t *testing.T) {
 	siem, erp := w.tools["siem"], w.tools["erp"]
 	_, path := siem.create(client.ManagedChannel{Name: "incidents", Grants: []client.ManagedGrant{{Participant: erp.did, Rights: []string{"read"}, Custody: "node"}}})
 	siem.ask("POST", path+"/records", text("one\ntwo")).want(201)
-	w.settle()
-	node, err := client.New(client.Config{URL: "http://" + w.nodes[1].APIAddr(), Token: erp.key})
+	w.Settle()
+	node, err := client.New(client.Config{URL: "http://" + w.Nodes[1].APIAddr(), Token: erp.key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -916,7 +916,7 @@ func TestManagedNodesAreBlind(t *testing.T) {
 	siem.ask("POST", hidden+"/records", text(marker)).want(201)
 	erp.ask("POST", path+"/records", `{"text":"`+marker+`","tag":"no"}`).refused(422, "tag_unknown")
 	erp.ask("POST", path+"/records", `{"text":"`+marker+`","`+marker+`":1}`).refused(422, "unknown_field")
-	w.settle()
+	w.Settle()
 	for _, tool := range []*managedTool{siem, erp} {
 		if r := tool.ask("GET", path+"/records", nil).want(200); !strings.Contains(string(r.body), marker) || r.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("a tool does not read the marker: %v %.200s", r.header, r.body)
@@ -924,16 +924,16 @@ func TestManagedNodesAreBlind(t *testing.T) {
 		tool.ask("GET", path+"/records/3", nil).want(200)
 	}
 	operator := []string{"Authorization", "Bearer " + operatorToken}
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		for _, route := range []string{"/channels?limit=200", path, path + "/records", path + "/records/1", path + "/events", path + "/export", hidden, "/messages?limit=200", "/node", "/explorer/overview"} {
 			w.mustNotHave(route, w.call(i, "GET", "/api/v1"+route, nil, operator...).body, marker)
 		}
 		w.call(i, "GET", "/api/v1/managed"+path+"/records", nil, operator...).refused(403, "forbidden")
-		for _, f := range w.nodes[i].Vitals().Facts {
+		for _, f := range w.Nodes[i].Vitals().Facts {
 			w.mustNotHave("a figure", fmt.Append(nil, f), marker)
 		}
 	}
-	w.stop()
+	w.Stop()
 	for i, dir := range w.dirs {
 		files := 0
 		w.eachFile(dir, func(name string, content []byte) {

@@ -19,7 +19,7 @@ func roles() []string {
 }
 
 func (w *network) castGrants(c cast) (grants []channel.Grant) {
-	until := tangle.TimeOf(w.clock.now().Add(time.Hour).Truncate(time.Second))
+	until := tangle.TimeOf(w.clock.Now().Add(time.Hour).Truncate(time.Second))
 	for name, rights := range map[string]channel.Rights{
 		"admin": channel.Admin, "reader": channel.Read, "writer": channel.Order, "both": channel.Read | channel.Order, "auditor": channel.Audit,
 		"gone": channel.Order, "target1": channel.Order, "target2": channel.Order, "admin2": channel.Admin,
@@ -61,7 +61,7 @@ func (w *network) attempts(c cast) []attempt {
 		}
 		return c[others].did
 	}
-	seconds := func(d time.Duration) tangle.Time { return tangle.TimeOf(w.clock.now().Add(d).Truncate(time.Second)) }
+	seconds := func(d time.Duration) tangle.Time { return tangle.TimeOf(w.clock.Now().Add(d).Truncate(time.Second)) }
 	return []attempt{
 		{"configure", func(who string, h channel.Header) did.Object {
 			return channel.NewConfigure(h, channel.Settings{Status: ptr("status by " + who)})
@@ -145,7 +145,7 @@ func (w *network) castChannels(c cast, n int) []channel.ID {
 			Access: channel.Private, Profile: channel.Stream, Grants: w.castGrants(c), Settings: channel.Settings{Name: ptr(ids[i].String())},
 			Epoch: w.epoch(ids[i], 1, false, c["owner"], c["admin"], c["reader"], c["both"], c["auditor"], c["admin2"]),
 		}
-		w.call(i%len(w.nodes), "POST", "/api/v1/channels", w.sign(c["owner"], channel.NewCreate(h, terms))).want(202)
+		w.call(i%len(w.Nodes), "POST", "/api/v1/channels", w.sign(c["owner"], channel.NewCreate(h, terms))).want(202)
 	}
 	w.final(ids, 0)
 	for _, id := range ids {
@@ -169,7 +169,7 @@ func (w *network) castChannels(c cast, n int) []channel.ID {
 func (w *network) final(ids []channel.ID, event uint64) {
 	w.t.Helper()
 	deadline := time.After(30 * time.Second)
-	for i, n := range w.nodes {
+	for i, n := range w.Nodes {
 		for _, id := range ids {
 			for {
 				changed := n.Changed()
@@ -184,15 +184,15 @@ func (w *network) final(ids []channel.ID, event uint64) {
 			}
 		}
 	}
-	w.settle()
+	w.Settle()
 }
 
 // sameEverywhere posts an entry to all nodes at once.
 func (w *network) sameEverywhere(what string, id channel.ID, entry []byte, want string) {
 	w.t.Helper()
-	replies := make([]reply, len(w.nodes))
+	replies := make([]reply, len(w.Nodes))
 	var group sync.WaitGroup
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		group.Go(func() { replies[i] = w.postEntry(i, id, entry) })
 	}
 	group.Wait()
@@ -209,6 +209,6 @@ func (w *network) sameEverywhere(what string, id channel.ID, entry []byte, want 
 		}
 	}
 	if want == "" {
-		w.settle()
+		w.Settle()
 	}
 }

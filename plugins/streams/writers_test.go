@@ -80,7 +80,7 @@ func (x *writers) same() {
 	records := uint64(len(x.all) * x.each)
 	x.final([]channel.ID{x.id}, records)
 	x.sameHeads(x.id, records)
-	for i := range x.nodes {
+	for i := range x.Nodes {
 		if x.stateOf(i, Name) != x.stateOf(0, Name) {
 			x.t.Errorf("node %d has another state", i)
 		}
@@ -112,7 +112,7 @@ func (w *network) writeAll(i int, id channel.ID, list []json.RawMessage) {
 func (w *network) sameHeads(id channel.ID, records uint64) {
 	w.t.Helper()
 	var first []channel.Event
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		var list []channel.Event
 		if err := channel.Records(w.view(i), id, 1, func(e channel.Event) bool { list = append(list, e); return true }); err != nil {
 			w.t.Fatal(err)
@@ -153,16 +153,16 @@ func TestExpiryByCommitTime(t *testing.T) {
 		}
 		entries = append(entries, entry)
 	}
-	for w.nodes[0].Ledger.Head().Time < until { // commits lag behind the clocks by which nodes admit
-		_, hashes, err := w.nodes[0].Publish(t.Context(), []plugins.Submission{{Kind: tangle.KindData, Data: node.Data{Tag: "test"}.Encode()}})
+	for w.Nodes[0].Ledger.Head().Time < until { // commits lag behind the clocks by which nodes admit
+		_, hashes, err := w.Nodes[0].Publish(t.Context(), []plugins.Submission{{Kind: tangle.KindData, Data: node.Data{Tag: "test"}.Encode()}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.outcome(0, hashes[0])
 	}
-	w.settle()
+	w.Settle()
 	accepted := uint64(0)
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		n := uint64(0)
 		if err := channel.Records(w.view(i), id, 1, func(e channel.Event) bool {
 			if n++; e.Time >= until {
@@ -185,7 +185,7 @@ func TestExpiryByCommitTime(t *testing.T) {
 
 	// Nodes serve what was before the end, and nothing newer; admins see that a new epoch is due.
 	w.done(owner, id, w.sealed(owner, id, "after the end", channel.RecordTerms{}))
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		if got := w.seqs(i, reader, id, ""); uint64(len(got)) != accepted {
 			t.Errorf("node %d serves records %v to the expired, %d were in time", i, got, accepted)
 		}
@@ -224,7 +224,7 @@ func TestRevokeWithNewEpoch(t *testing.T) {
 	w.sameEverywhere("a write under the closed epoch", id, stale, "epoch_closed")
 	w.sameEverywhere("a write of the removed", id, w.sign(reader, w.sealed(reader, id, "no", channel.RecordTerms{})), "not_participant")
 	w.done(owner, id, w.sealed(owner, id, "after", channel.RecordTerms{}))
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		for _, route := range []string{"/events", "/records", "/records/1", "/live", "/export"} {
 			w.as(i, reader, "GET", channelPath(id, route), nil).refused(403, "not_participant")
 		}
@@ -267,17 +267,17 @@ func TestCarelessMember(t *testing.T) {
 		{"not_entitled", w.sign(stranger, w.sealed(owner, id, "by another key", channel.RecordTerms{}))},
 		{"replayed", once},
 	} {
-		_, hashes, err := w.nodes[3].Publish(t.Context(), []plugins.Submission{{Kind: channel.Kind, Data: c.entry}})
+		_, hashes, err := w.Nodes[3].Publish(t.Context(), []plugins.Submission{{Kind: channel.Kind, Data: c.entry}})
 		if err != nil {
 			t.Fatalf("%s: %v", c.code, err)
 		}
-		for i := range w.nodes {
+		for i := range w.Nodes {
 			if got := w.outcome(i, hashes[0]); got != c.code {
 				t.Errorf("node %d: %q, want %q", i, got, c.code)
 			}
 		}
 	}
-	for i := range w.nodes {
+	for i := range w.Nodes {
 		if _, h, err := channel.ReadChannel(w.view(i), id); err != nil || h != before || w.stateOf(i, Name) != w.stateOf(0, Name) {
 			t.Errorf("node %d: the channel moved from %+v to %+v", i, before, h)
 		}
@@ -289,8 +289,8 @@ func (w *network) outcome(i int, h tangle.Hash) string {
 	w.t.Helper()
 	deadline := time.After(30 * time.Second)
 	for {
-		changed := w.nodes[i].Changed()
-		e, err := w.nodes[i].Ledger.Entry(h)
+		changed := w.Nodes[i].Changed()
+		e, err := w.Nodes[i].Ledger.Entry(h)
 		if err == nil && len(e.Settled.Codes) > e.Index {
 			return e.Settled.Codes[e.Index]
 		}
@@ -376,7 +376,7 @@ func TestHistoryAsServed(t *testing.T) {
 			readers = append(readers, p)
 			g := channel.Grant{Participant: p.did, Rights: rights}
 			if rights == channel.Audit {
-				g.ValidUntil = tangle.TimeOf(w.clock.now().Add(time.Hour).Truncate(time.Second))
+				g.ValidUntil = tangle.TimeOf(w.clock.Now().Add(time.Hour).Truncate(time.Second))
 			}
 			number := w.head(id).Epoch + 1
 			w.done(owner, id, channel.NewAuthorize(w.header(owner, id), []channel.Grant{g}, nil, w.epoch(id, number, c.policy == channel.Full, readers...)))

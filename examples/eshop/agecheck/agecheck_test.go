@@ -2,15 +2,9 @@ package agecheck
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"sync"
@@ -18,23 +12,22 @@ import (
 	"time"
 
 	"weft/client"
-	"weft/config"
 	"weft/config/genesis"
-	"weft/gossip/wire"
-	"weft/internal/store"
-	"weft/node"
-	"weft/plugins"
+	"weft/internal/nodetest"
 	"weft/plugins/identity"
 	"weft/plugins/identity/did"
-	"weft/tangle"
 )
 
 // TestTour tells the story on four nodes and listens to every byte between it and them: no private key is among them.
 func TestTour(t *testing.T) {
 	var heard traffic
 	tour := Tour{Say: t.Logf}
-	for _, url := range startNodes(t, 4) {
-		c, err := client.New(client.Config{URL: url, HTTP: &http.Client{Transport: &heard, Timeout: 40 * time.Second}})
+	w := nodetest.New(t, 4, genesis.Plugin{Name: identity.Name})
+	for range 4 {
+		w.Open(w.Next(identity.Maker()))
+	}
+	for _, n := range w.Nodes {
+		c, err := client.New(client.Config{URL: "http://" + n.APIAddr(), HTTP: &http.Client{Transport: &heard, Timeout: 40 * time.Second}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,49 +97,4 @@ func (h *traffic) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer h.mu.Unlock()
 	h.bytes = append(append(h.bytes, sent...), got...)
 	return response, err
-}
-
-// startNodes runs members' nodes in this process and returns their URLs.
-func startNodes(t *testing.T, n int) (urls []string) {
-	t.Helper()
-	g := &genesis.Genesis{
-		Version: genesis.Version, Network: "eshop", Time: tangle.TimeOf(time.Now().Add(-time.Minute)),
-		Limits: tangle.DefaultLimits(), Consensus: genesis.DefaultConsensus(), Plugins: []genesis.Plugin{{Name: identity.Name}},
-	}
-	var keys []ed25519.PrivateKey
-	for i := range n {
-		seed := sha256.Sum256(fmt.Appendf(nil, "member %d", i))
-		keys = append(keys, ed25519.NewKeyFromSeed(seed[:]))
-		g.Members = append(g.Members, genesis.Member{Key: config.MemberOf(keys[i]), Name: fmt.Sprint("m", i), Roles: []string{genesis.RoleValidator}})
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, n)
-	started := 0
-	t.Cleanup(func() {
-		cancel()
-		for range started {
-			if err := <-done; err != nil {
-				t.Errorf("node: %v", err)
-			}
-		}
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	})
-	var peers []wire.Peer
-	for _, key := range keys {
-		api := config.Default().API
-		api.Listen, api.Read, api.Submit, api.Limits = "127.0.0.1:0", config.AccessOpen, config.AccessOpen, config.Limits{}
-		one, err := node.Open(node.Config{
-			Genesis: g, Key: key, Store: store.NewMemory(), Tuning: node.DefaultTuning(), Makers: []plugins.Maker{identity.Maker()},
-			Sections: map[string]json.RawMessage{}, API: node.APIConfig{API: api}, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Peers: peers,
-			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		peers = append(peers, wire.Peer{Member: config.MemberOf(key), Addrs: one.WireAddrs()})
-		urls = append(urls, "http://"+one.APIAddr())
-		started++
-		go func() { done <- one.Run(ctx) }()
-	}
-	return urls
 }
