@@ -66,8 +66,9 @@ func TestBadgerRefusesBadConfig(t *testing.T) {
 	}
 }
 
-// TestEmptyLogsDoNotKeepAStoreShut is a kill while Badger makes or removes a log.
-func TestEmptyLogsDoNotKeepAStoreShut(t *testing.T) {
+// closedBadger is a store with one key that was closed.
+func closedBadger(t *testing.T) onDisk {
+	t.Helper()
 	s := openBadger(t, t.TempDir())
 	var batch store.Batch
 	batch.Set([]byte("a"), []byte("1"))
@@ -77,6 +78,12 @@ func TestEmptyLogsDoNotKeepAStoreShut(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// TestEmptyLogsDoNotKeepAStoreShut is a kill while Badger makes or removes a log.
+func TestEmptyLogsDoNotKeepAStoreShut(t *testing.T) {
+	s := closedBadger(t)
 	for _, name := range []string{"00001.mem", "00077.mem", "000099.vlog"} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -88,15 +95,7 @@ func TestEmptyLogsDoNotKeepAStoreShut(t *testing.T) {
 }
 
 func TestBadgerVerify(t *testing.T) {
-	s := openBadger(t, t.TempDir())
-	var batch store.Batch
-	batch.Set([]byte("a"), []byte("1"))
-	if err := s.Apply(&batch, true); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	s := closedBadger(t)
 	if err := openBadger(t, s.dir).Verify(); err != nil {
 		t.Errorf("Verify: %v", err)
 	}
