@@ -48,6 +48,13 @@ func runNodeTelling(t testing.TB, log *slog.Logger, api APIConfig, makers ...plu
 	if err != nil {
 		t.Fatal(err)
 	}
+	runToEnd(t, n)
+	return n
+}
+
+// runToEnd runs a node until the test ends.
+func runToEnd(t testing.TB, n *Node) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -57,7 +64,6 @@ func runNodeTelling(t testing.TB, log *slog.Logger, api APIConfig, makers ...plu
 			t.Errorf("node: %v", err)
 		}
 	})
-	return n
 }
 
 // reply is a whole answer.
