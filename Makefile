@@ -8,7 +8,7 @@ FUZZ   ?= 20s
 SEEDS  ?= 200
 
 # Packages with goroutines of their own; the others have none to race.
-CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client/... ./testnet ./plugins/identity ./plugins/identity/jsonld ./plugins/metrics ./plugins/plugintest ./plugins/streams
+CONCURRENT = ./node ./gossip/wire ./internal/store/... ./client/... ./testnet ./plugins/identity ./plugins/identity/jsonld ./plugins/metrics ./plugins/plugintest ./plugins/rest ./plugins/streams ./plugins/streams/managed
 
 .PHONY: build demo test check lint race fuzz sim mutants crash bench docker-testnet docker-testnet-down clean
 
