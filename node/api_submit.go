@@ -246,7 +246,7 @@ func (p *submissionParser) entryMember(field int) (err *problem) {
 // entryKind reads a number, or the name of the core's own kind.
 func (p *submissionParser) entryKind() *problem {
 	if p.space() != '"' {
-		n, err := p.integer(uint64(tangle.KindErased) - 1)
+		n, err := p.integer(uint64(tangle.KindErasable) - 1)
 		p.kind = tangle.Kind(n)
 		if err == nil && n == 0 {
 			return p.badValue(`a kind's number, or "data"`)

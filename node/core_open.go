@@ -92,6 +92,7 @@ func (x *executor) open(g *genesis.Genesis, s store.Store, ledger []CorePlugin) 
 	for _, p := range list {
 		lp := &ledgerPlugin{name: p.Name, plugin: p.Plugin, state: newPluginState(s, spaceOf(store.PrefixState, p.Name), x.peek)}
 		lp.index = newPluginState(s, spaceOf(store.PrefixIndex, p.Name), x.peek)
+		lp.index.agreed = lp.state
 		for _, k := range p.Plugin.Kinds {
 			if other := x.byKind[k]; other != nil {
 				return fmt.Errorf("plugins %s and %s both own kind %d", other.name, p.Name, k)

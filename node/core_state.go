@@ -18,6 +18,7 @@ type pluginState struct {
 	prefix []byte
 	store  store.Store
 	peers  func(name string) plugins.View
+	agreed plugins.View // of an index: the state beside which it stands
 	step   map[string]stepWrite
 	entry  map[string][]byte      // nil value: deleted
 	known  map[string]*knownValue // read from the store, and as it is there
@@ -60,6 +61,9 @@ func (p *pluginState) Get(key []byte) []byte {
 	v, _ := p.get(key)
 	return v
 }
+
+// State implements plugins.Index.
+func (p *pluginState) State() plugins.View { return p.agreed }
 
 // get also returns what is known of the key, if its value is that of the store.
 func (p *pluginState) get(key []byte) ([]byte, *knownValue) {

@@ -19,7 +19,7 @@ func (n *Node) Message(id tangle.ID) (*tangle.Message, Settled, error) {
 		if !n.gone(m.Entries[i], i, settled) {
 			continue
 		}
-		if m, err = n.Ledger.codec.Erase(m, i); err != nil {
+		if m, err = n.Ledger.codec.Erase(m, i, settled.Codes[i]); err != nil {
 			return nil, settled, err
 		}
 	}
@@ -33,7 +33,7 @@ func (n *Node) Entry(h tangle.Hash) (EntryRecord, error) {
 		return r, err
 	}
 	r.Entry = tangle.Entry{Kind: tangle.KindErased, Hash: h}
-	r.Message, err = n.Ledger.codec.Erase(r.Message, r.Index)
+	r.Message, err = n.Ledger.codec.Erase(r.Message, r.Index, r.Settled.Codes[r.Index])
 	return r, err
 }
 

@@ -401,7 +401,7 @@ func (l *Ledger) message(id tangle.ID) (*tangle.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := l.codec.ParseStored(b)
+	m, err := l.codec.ParseLeft(b)
 	if err == nil && m.ID != id {
 		err = errRecord
 	}

@@ -45,11 +45,22 @@ type Plugin struct {
 
 	// Index notes what became of an entry, after Apply or after Check refused it (then Op is nil), in a key space that is
 	// not part of the agreed state: look-ups that can be rebuilt from the ledger (weft reindex). It is deterministic like Apply, and its
-	// writes are durable together with Apply's; rejected is nil for an accepted entry.
+	// writes are durable together with Apply's; rejected is nil for an accepted entry. Of an erased entry Op is Restore's,
+	// accepted or not, and what only its body has said must not matter in the end: whoever has executed it whole has the same
+	// in its index after what erased it. One entry should write no more than 4 KiB.
 	Index func(index Index, entry Ordered, rejected *Rejection)
 
+	// Lasting is what stays of an entry for ever, if its body is erased one day: enough for Restore. The entry's hash covers
+	// it, and one that carries another is rejected with bad_lasting. Empty: entries like this one cannot be erased. Stateless
+	// and deterministic like Check; at most tangle.MaxLastingBytes.
+	Lasting func(kind tangle.Kind, op Op) []byte
+
+	// Restore makes an Op of what is left of an accepted entry: Apply writes the same with it as with that of Check. Members
+	// that join execute it, whose peers do not have the body any more.
+	Restore func(kind tangle.Kind, lasting []byte) (Op, error)
+
 	// Gone says that an ordered entry of this plugin must not be served any more, because it was erased: the API gives its
-	// hash alone, and receipts without it. Peers still get it, who could not replay the ledger otherwise.
+	// hash alone, and receipts without it, already before the plugin has had its body erased (Host.Erase).
 	Gone func(at tangle.Position, index int) bool
 
 	// HTTP is what it serves.
@@ -133,6 +144,9 @@ type Host struct {
 	Changed func() <-chan struct{}
 	// Data is what an entry holds that has its place; nil if it is not here any more.
 	Data func(position tangle.Position, index int) []byte
+	// Erase drops the body of a final entry from this node's store, in all messages that hold it: its hash, its lasting part
+	// and all proofs stay. Without a lasting part it is an error. Durable when it returns; it may be called again.
+	Erase func(entry tangle.Hash) error
 	// Checkpoint is the first certified checkpoint of at least a size; ok is false if there is none yet.
 	Checkpoint func(size tangle.Position) (c Checkpoint, ok bool)
 	// Peek reads the durable state of another ledger plugin; nil if the network does not run it.
@@ -285,6 +299,8 @@ func Parsed[T any](v View, key []byte, parse func(value []byte) (T, error)) (T, 
 // Index is what a plugin's Index reads and writes: a key space beside the state, not agreed on.
 type Index interface {
 	View
+	// State is the plugin's agreed state after the entry.
+	State() View
 	Set(key, value []byte)
 	Delete(key []byte)
 }
@@ -293,8 +309,8 @@ type Index interface {
 type Ordered struct {
 	Kind     tangle.Kind
 	Hash     tangle.Hash
-	Data     []byte
-	Op       Op // result of Check; an entry that Check refuses never reaches Apply
+	Data     []byte // nil: erased
+	Op       Op     // result of Check, or of Restore; an entry that Check refuses never reaches Apply
 	Message  tangle.ID
 	Author   tangle.Member
 	Position tangle.Position

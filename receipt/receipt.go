@@ -74,7 +74,14 @@ func ParseLeaf(b []byte) (p tangle.Position, id tangle.ID, rejected []bool, err 
 	return p, id, rejected, nil
 }
 
-// Build encodes a receipt: magic, network, form of the entry u8 (0 whole, 1 hash only), then the other parts in their order,
+// The forms of an entry in a receipt.
+const (
+	formWhole    = 0
+	formHash     = 1 // nothing but the hash
+	formErasable = 2 // whole, with a lasting part
+)
+
+// Build encodes a receipt: magic, network, form of the entry u8, then the other parts in their order,
 // with lengths u32 and counts of hashes u8, and the number of closing checkpoints u16, which is 0 in epoch 0. It does not
 // check what the parts say, only that Parse reads them back.
 func Build(p Parts) ([]byte, error) {
@@ -82,15 +89,7 @@ func Build(p Parts) ([]byte, error) {
 		return nil, fmt.Errorf("%w: entry %d, paths of %d and %d hashes", ErrFormat, p.Index, len(p.EntryPath), len(p.LogPath))
 	}
 	b := append([]byte(magic), p.Network[:]...)
-	if p.Entry.Erased() {
-		b = append(b, 1)
-		b = append(b, p.Entry.Hash[:]...)
-	} else {
-		b = append(b, 0)
-		b = binary.BigEndian.AppendUint16(b, uint16(p.Entry.Kind))
-		b = append(b, p.Entry.Salt[:]...)
-		b = appendField(b, p.Entry.Data)
-	}
+	b = appendEntry(b, p.Entry)
 	b = binary.BigEndian.AppendUint16(b, uint16(p.Index))
 	b = appendField(b, p.Header)
 	b = append(b, p.Signature[:]...)
@@ -134,6 +133,19 @@ func Parse(b []byte) (p Parts, err error) {
 	return p, nil
 }
 
+func appendEntry(b []byte, e tangle.Entry) []byte {
+	switch {
+	case e.Erased():
+		return append(append(b, formHash), e.Hash[:]...)
+	case e.Lasting != nil:
+		b = binary.BigEndian.AppendUint16(append(b, formErasable), uint16(e.Kind))
+		b = appendField(b, e.Lasting)
+	default:
+		b = binary.BigEndian.AppendUint16(append(b, formWhole), uint16(e.Kind))
+	}
+	return appendField(append(b, e.Salt[:]...), e.Data)
+}
+
 func appendField(b, field []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(field))), field...)
 }
@@ -166,20 +178,29 @@ func (r *reader) path() []tangle.Hash {
 }
 
 func (r *reader) entry() tangle.Entry {
-	switch form := r.U8(); form {
-	case 0:
-		kind := tangle.Kind(r.U16())
-		var salt tangle.Salt
-		copy(salt[:], r.Take(len(salt)))
-		data := r.Take(int(r.U32()))
-		if kind == tangle.KindErased {
-			r.Fail("kind %d is reserved", kind)
-		}
-		return tangle.NewEntry(kind, salt, data)
-	case 1:
+	form := r.U8()
+	if form == formHash {
 		return tangle.Entry{Kind: tangle.KindErased, Hash: r.B32()}
+	}
+	kind := tangle.Kind(r.U16())
+	if kind >= tangle.KindErasable {
+		r.Fail("kind %d is reserved", kind)
+	}
+	var lasting []byte
+	switch form {
+	case formWhole:
+	case formErasable:
+		if lasting = r.Take(int(r.U32())); len(lasting) == 0 || len(lasting) > tangle.MaxLastingBytes {
+			r.Fail("lasting part of %d bytes", len(lasting))
+		}
 	default:
 		r.Fail("entry form %d", form)
+	}
+	var salt tangle.Salt
+	copy(salt[:], r.Take(len(salt)))
+	data := r.Take(int(r.U32()))
+	if r.Err() != nil {
 		return tangle.Entry{}
 	}
+	return tangle.NewErasable(kind, lasting, salt, data)
 }

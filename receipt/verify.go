@@ -183,23 +183,12 @@ func (v *verification) openNote() (err error) {
 
 // log ties the message to its place in the log: by the leaf, and by the path from there to the root.
 func (v *verification) log() error {
-	p, cp := v.parts, v.checkpoint
-	position, id, _, err := ParseLeaf(p.Leaf)
-	switch {
-	case err != nil:
-		return err
-	case position != p.Position:
+	p := v.parts
+	if position, _, _, err := ParseLeaf(p.Leaf); err == nil && position != p.Position {
 		return fmt.Errorf("leaf of position %d, receipt of %d", position, p.Position)
-	case id != v.id:
-		return fmt.Errorf("leaf of message %s, header of %s", id, v.id)
-	case uint64(p.Position) >= cp.Size:
-		return fmt.Errorf("position %d, log of size %d", p.Position, cp.Size)
 	}
-	leaf := tlog.RecordHash(p.Leaf)
-	if err := tlog.CheckRecord(proof(p.LogPath), int64(cp.Size), tlog.Hash(cp.Root), int64(p.Position), leaf); err != nil {
-		return fmt.Errorf("path of position %d in a log of %d: %w", p.Position, cp.Size, err)
-	}
-	return nil
+	_, err := Order{p.Leaf, p.LogPath, p.Note}.under(v.checkpoint, v.id)
+	return err
 }
 
 // outcome reads what the leaf says of the entry.

@@ -59,12 +59,23 @@ type Vote struct {
 // Tangle can check.
 type Evidence struct{ First, Second ID }
 
-// Entry is one payload of one kind. An erased entry keeps only its hash.
+// Entry is one payload of one kind. One with a lasting part can be erased: salt and data go, and hash, kind and lasting part
+// stay.
 type Entry struct {
-	Kind Kind
-	Salt Salt
-	Data []byte
-	Hash Hash
+	Kind    Kind
+	Lasting []byte // nil: the entry cannot be erased
+	Salt    Salt
+	Data    []byte
+	Hash    Hash
+	Left    *Left // of an erased entry; nil: there is no more than the hash
+}
+
+// Left is what is left of an erased entry in a store and between peers.
+type Left struct {
+	Kind    Kind
+	Lasting []byte
+	Rest    Hash   // of salt and data
+	Code    string // of its rejection; empty if it was accepted. No hash covers it
 }
 
 // NewEntry makes an entry and computes its hash. The data is not copied.
@@ -72,8 +83,22 @@ func NewEntry(kind Kind, salt Salt, data []byte) Entry {
 	return Entry{Kind: kind, Salt: salt, Data: data, Hash: hashEntry(kind, salt, data)}
 }
 
-// Erased says whether only the entry's hash is left.
+// NewErasable makes an entry with a lasting part; without one it is NewEntry. Nothing is copied.
+func NewErasable(kind Kind, lasting []byte, salt Salt, data []byte) Entry {
+	if len(lasting) == 0 {
+		return NewEntry(kind, salt, data)
+	}
+	return Entry{Kind: kind, Lasting: lasting, Salt: salt, Data: data, Hash: hashErasable(kind, lasting, hashRest(salt, data))}
+}
+
+// Erased says whether salt and data are gone.
 func (e Entry) Erased() bool { return e.Kind == KindErased }
+
+// erased is what stays of an entry once it is erased.
+func (e Entry) erased(code string) Entry {
+	left := &Left{Kind: e.Kind, Lasting: e.Lasting, Rest: hashRest(e.Salt, e.Data), Code: code}
+	return Entry{Kind: KindErased, Hash: e.Hash, Left: left}
+}
 
 // Codec parses and seals the messages of one network.
 type Codec struct {
@@ -86,6 +111,7 @@ var (
 	ErrMalformed = errors.New("malformed message")
 	ErrTooLarge  = errors.New("message too large")
 	ErrErased    = errors.New("message has erased entries")
+	ErrLasts     = errors.New("the entry has no lasting part, so it cannot be erased")
 )
 
 // Bytes is the canonical encoding. The caller must not change it.
@@ -100,23 +126,25 @@ func (m *Message) HeaderBytes() []byte { return m.raw[:m.headerLen] }
 // IsWitness says whether m is a witness.
 func (m *Message) IsWitness() bool { return m.Header.Class == ClassWitness }
 
-// Parse reads one whole message as peers send it: exactly one canonical form, nothing erased, every size checked before
-// anything is allocated. It keeps b. Signature and membership are not checked here (see Validate).
+// Parse reads one whole message: exactly one canonical form, nothing erased, every size checked before anything is
+// allocated. It keeps b. Signature and membership are not checked here (see Validate).
 func (c Codec) Parse(b []byte) (*Message, error) {
-	m, err := c.ParseStored(b)
+	m, err := c.ParseLeft(b)
 	if err != nil {
 		return nil, err
 	}
-	for i := range m.Entries {
-		if m.Entries[i].Erased() {
-			return nil, ErrErased
-		}
+	if m.HasErased() {
+		return nil, ErrErased
 	}
 	return m, nil
 }
 
-// ParseStored is Parse for messages out of the own store, whose entries may have been erased one by one.
-func (c Codec) ParseStored(b []byte) (*Message, error) {
+// HasErased says whether entries of m have been erased.
+func (m *Message) HasErased() bool { return slices.ContainsFunc(m.Entries, Entry.Erased) }
+
+// ParseLeft is Parse for messages whose entries may have been erased one by one. ID and signature are those of the whole
+// message, and cover kind and lasting part of what is erased; they do not cover that it is erased, nor its code.
+func (c Codec) ParseLeft(b []byte) (*Message, error) {
 	if len(b) > c.Limits.MaxMessageBytes {
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(b), c.Limits.MaxMessageBytes)
 	}
@@ -158,7 +186,7 @@ func (c Codec) Seal(h Header, entries []Entry, sign func(input []byte) Signature
 	size := 0
 	for i := range entries {
 		hashes[i] = entries[i].Hash
-		size += entryOverhead + len(entries[i].Data)
+		size += entrySize(entries[i])
 	}
 	if len(entries) > c.Limits.MaxEntries || size > c.Limits.MaxMessageBytes {
 		return nil, fmt.Errorf("%w: %d entries, %d bytes of body", ErrTooLarge, len(entries), size)
@@ -177,19 +205,26 @@ func (c Codec) Seal(h Header, entries []Entry, sign func(input []byte) Signature
 	return c.Parse(b)
 }
 
-// Erase returns the stored form of m without the data of entry i. Header, signature, ID and every proof stay valid.
-func (c Codec) Erase(m *Message, i int) (*Message, error) {
+// Erase returns m without salt and data of entry i, whose outcome was code. Header, signature, ID and every proof stay valid.
+// What is erased already stays as it is.
+func (c Codec) Erase(m *Message, i int, code string) (*Message, error) {
 	if i < 0 || i >= len(m.Entries) {
 		return nil, fmt.Errorf("message has no entry %d", i)
+	}
+	if m.Entries[i].Erased() {
+		return m, nil
+	}
+	if m.Entries[i].Lasting == nil {
+		return nil, ErrLasts
 	}
 	b := slices.Clone(m.raw[:m.headerLen+len(m.Signature)])
 	for j, e := range m.Entries {
 		if i == j {
-			e = Entry{Kind: KindErased, Hash: e.Hash}
+			e = e.erased(code)
 		}
 		b = appendEntry(b, e)
 	}
-	return c.ParseStored(b)
+	return c.ParseLeft(b)
 }
 
 // Validate is the part of objective validity that needs the epoch's member set: the author must be a member, and a
@@ -217,6 +252,7 @@ func (m *Message) EntryPath(i int) []Hash {
 
 const (
 	entryOverhead = 2 + 16 + 4
+	lastingFixed  = 2 + 2 // beside entryOverhead
 	voteSize      = 8 + 32 + 64
 	evidenceSize  = 64
 	headerFixed   = 1 + 1 + 4 + 32 + 8 + 8 + 2 + 32 + 2 + 4
@@ -272,14 +308,38 @@ func appendWitness(b []byte, w *Witness) []byte {
 	return b
 }
 
+// entrySize is the length of an entry in a whole message.
+func entrySize(e Entry) int {
+	size := entryOverhead + len(e.Data)
+	if e.Lasting != nil {
+		size += lastingFixed + len(e.Lasting)
+	}
+	return size
+}
+
 func appendEntry(b []byte, e Entry) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(e.Kind))
-	if e.Erased() {
-		return append(b, e.Hash[:]...)
+	be := binary.BigEndian
+	switch {
+	case e.Erased():
+		b = be.AppendUint16(b, uint16(KindErased))
+		b = appendLasting(b, e.Left.Kind, e.Left.Lasting)
+		b = append(b, e.Left.Rest[:]...)
+		return append(append(b, byte(len(e.Left.Code))), e.Left.Code...)
+	case e.Lasting != nil:
+		b = be.AppendUint16(b, uint16(KindErasable))
+		b = appendLasting(b, e.Kind, e.Lasting)
+	default:
+		b = be.AppendUint16(b, uint16(e.Kind))
 	}
 	b = append(b, e.Salt[:]...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(e.Data)))
+	b = be.AppendUint32(b, uint32(len(e.Data)))
 	return append(b, e.Data...)
+}
+
+func appendLasting(b []byte, kind Kind, lasting []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(kind))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(lasting)))
+	return append(b, lasting...)
 }
 
 // hashEntry is SHA-256("weft/entry/1" || kind || salt || data). Small entries, the usual ones, are hashed from the
@@ -294,6 +354,22 @@ func hashEntry(kind Kind, salt Salt, data []byte) Hash {
 	}
 	h := sha256.New()
 	h.Write(b)
+	h.Write(data)
+	return Hash(h.Sum(nil))
+}
+
+// hashErasable is SHA-256("weft/entry/2" || kind || length of the lasting part u16 || lasting part || hash of the rest).
+func hashErasable(kind Kind, lasting []byte, rest Hash) Hash {
+	var small [12 + lastingFixed + MaxLastingBytes + len(rest)]byte
+	b := appendLasting(append(small[:0], "weft/entry/2"...), kind, lasting)
+	return sha256.Sum256(append(b, rest[:]...))
+}
+
+// hashRest is SHA-256("weft/entry/rest/1" || salt || data).
+func hashRest(salt Salt, data []byte) Hash {
+	h := sha256.New()
+	h.Write([]byte("weft/entry/rest/1"))
+	h.Write(salt[:])
 	h.Write(data)
 	return Hash(h.Sum(nil))
 }
@@ -407,8 +483,12 @@ func (m *Message) readBody(r *fields.Reader, limits Limits) {
 
 func readEntry(r *fields.Reader, limits Limits) Entry {
 	kind := Kind(r.U16())
-	if kind == KindErased {
-		return Entry{Kind: kind, Hash: r.B32()}
+	var lasting []byte
+	switch kind {
+	case KindErased:
+		return readErased(r)
+	case KindErasable:
+		kind, lasting = readLasting(r)
 	}
 	var salt Salt
 	copy(salt[:], r.Take(len(salt)))
@@ -421,5 +501,24 @@ func readEntry(r *fields.Reader, limits Limits) Entry {
 	if r.Err() != nil {
 		return Entry{}
 	}
-	return NewEntry(kind, salt, data)
+	return NewErasable(kind, lasting, salt, data)
+}
+
+func readErased(r *fields.Reader) Entry {
+	left := &Left{}
+	left.Kind, left.Lasting = readLasting(r)
+	left.Rest = r.B32()
+	left.Code = string(r.Take(int(r.U8())))
+	return Entry{Kind: KindErased, Hash: hashErasable(left.Kind, left.Lasting, left.Rest), Left: left}
+}
+
+// readLasting reads the kind of an entry that can be erased, and what lasts of it.
+func readLasting(r *fields.Reader) (kind Kind, lasting []byte) {
+	kind = Kind(r.U16())
+	n := int(r.U16())
+	if kind >= KindErasable || n == 0 || n > MaxLastingBytes {
+		r.Fail("kind %d with a lasting part of %d bytes", kind, n)
+		return kind, nil
+	}
+	return kind, r.Take(n)
 }

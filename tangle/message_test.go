@@ -387,8 +387,8 @@ func TestEraseKeepsEverythingElse(t *testing.T) {
 		if _, err := codec().Parse(left.Bytes()); !errors.Is(err, ErrErased) {
 			r.Fatalf("Parse: %v, want ErrErased", err)
 		}
-		if stored, err := codec().ParseStored(left.Bytes()); err != nil || !reflect.DeepEqual(stored, left) {
-			r.Fatalf("ParseStored: %v, %+v", err, stored)
+		if stored, err := codec().ParseLeft(left.Bytes()); err != nil || !reflect.DeepEqual(stored, left) {
+			r.Fatalf("ParseLeft: %v, %+v", err, stored)
 		}
 	})
 }
@@ -407,7 +407,7 @@ func TestEraseLeavesNoData(t *testing.T) {
 	}
 	forged := bytes.Clone(left.Bytes())
 	forged[len(forged)-1]++ // the hash that stands for the entry
-	if _, err := codec().ParseStored(forged); !errors.Is(err, ErrMalformed) {
+	if _, err := codec().ParseLeft(forged); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a forged hash: %v, want ErrMalformed", err)
 	}
 }
@@ -483,7 +483,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := codec().ParseStored(b)
+		m, err := codec().ParseLeft(b)
 		if err != nil {
 			return
 		}
@@ -533,7 +533,7 @@ func FuzzDifferentialHeader(f *testing.F) {
 		f.Add(m.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := codec().ParseStored(b)
+		m, err := codec().ParseLeft(b)
 		if err != nil {
 			return
 		}

@@ -32,8 +32,14 @@ type Kind uint16
 // KindData is the core's own kind: plain tagged bytes under the member's signature alone.
 const KindData Kind = 1
 
-// KindErased is not a kind: it marks the place of an erased entry in a stored body.
-const KindErased Kind = 0xffff
+// Marks of entries with a lasting part, which stand before their kind in a body. They are no kinds.
+const (
+	KindErasable Kind = 0xfffe // salt and data are there
+	KindErased   Kind = 0xffff // they are gone
+)
+
+// MaxLastingBytes bounds the lasting part of an entry.
+const MaxLastingBytes = 512
 
 // Salt makes an entry's hash a hiding commitment.
 type Salt [16]byte

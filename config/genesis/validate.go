@@ -184,7 +184,8 @@ func (c *checker) limits() {
 // room checks that the largest things fit into a message.
 func (c *checker) room(l tangle.Limits, validators int) {
 	const fixed, reference, vote, proof = 256, 32 + 2, 104, 64 // bytes: header with signature, parent, vote, evidence
-	if least := fixed + l.MaxParents*reference + l.MaxEntryBytes; least > l.MaxMessageBytes {
+	const entry = tangle.MaxLastingBytes + 32                  // beside its data
+	if least := fixed + l.MaxParents*reference + entry + l.MaxEntryBytes; least > l.MaxMessageBytes {
 		c.Add("limits.maxMessageBytes", "%d: the largest entry with its message needs %d", l.MaxMessageBytes, least)
 	}
 	if least := fixed + (validators+l.MaxTips)*reference + l.MaxVotes*vote + l.MaxEvidence*proof; least > l.MaxMessageBytes {
