@@ -83,6 +83,7 @@ type examination struct {
 	random  *rand.Rand
 	entries []plugins.Ordered // Op is not set
 	checks  []verdict
+	codes   []string // of Apply, at first
 	defects []error
 }
 

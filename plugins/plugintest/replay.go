@@ -2,6 +2,7 @@ package plugintest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"runtime/debug"
@@ -106,6 +107,7 @@ type way struct {
 	again   bool // Check once more instead of taking the pool's result
 	restart int  // open the plugin anew after this many entries; 0: never
 	admit   bool // ask Admit before Apply
+	erased  bool // without the bodies of those accepted entries that have a lasting part
 }
 
 func ways() []way {
@@ -115,6 +117,7 @@ func ways() []way {
 		{name: "with Check made again", again: true},
 		{name: "with Admit asked before", admit: true},
 		{name: "with restarts in between", restart: 7, again: true},
+		{name: "with bodies erased", erased: true},
 	}
 }
 
@@ -135,6 +138,9 @@ func (x *examination) replayAll() {
 		}
 		if first == nil {
 			first = got
+			for i := range got {
+				x.codes = append(x.codes, got[i].code)
+			}
 			x.wantAccepted(got)
 			continue
 		}
@@ -147,7 +153,7 @@ func (x *examination) replayAll() {
 				x.defect("Apply of entry %d is not deterministic: it writes other things %s than at first", i, w.name)
 				return
 			}
-			if got[i].notes != first[i].notes {
+			if got[i].notes != first[i].notes && !w.erased {
 				x.defect("Index of entry %d is not deterministic: it writes other things %s than at first", i, w.name)
 				return
 			}
@@ -163,6 +169,7 @@ func (x *examination) wantAccepted(list []outcome) {
 
 func (x *examination) replay(w way) []outcome {
 	state, index := NewState(x.script.Peers), NewState(nil)
+	index.agreed = state
 	p := x.open(state.view)
 	list := make([]outcome, len(x.entries))
 	for i := range x.entries {
@@ -181,6 +188,9 @@ func (x *examination) replay(w way) []outcome {
 		if w.admit && p.Admit != nil {
 			x.checkAdmit(p, state, i, checked.op)
 		}
+		if w.erased {
+			checked.op = x.erase(p, i, checked.op)
+		}
 		var err error
 		list[i], err = x.apply(p, state, i, checked.op)
 		list[i].notes = x.index(p, index, i, checked.op, err)
@@ -189,6 +199,30 @@ func (x *examination) replay(w way) []outcome {
 		}
 	}
 	return list
+}
+
+// erase makes the Op that is left of an entry without its body, if it has a lasting part and was accepted at first.
+func (x *examination) erase(p plugins.Plugin, i int, op plugins.Op) plugins.Op {
+	if p.Lasting == nil || x.codes[i] != "" {
+		return op
+	}
+	var lasting []byte
+	var left plugins.Op
+	var err error
+	broken := guard(func() {
+		if lasting = p.Lasting(x.entries[i].Kind, op); len(lasting) > 0 {
+			left, err = p.Restore(x.entries[i].Kind, slices.Clone(lasting))
+		}
+	})
+	switch {
+	case broken != nil || err != nil:
+		x.defect("Lasting or Restore of entry %d, data %x: %w", i, x.entries[i].Data, errors.Join(broken, err))
+	case len(lasting) > tangle.MaxLastingBytes:
+		x.defect("Lasting of entry %d has %d bytes, limit %d", i, len(lasting), tangle.MaxLastingBytes)
+	case left == nil:
+		return op
+	}
+	return left
 }
 
 func (x *examination) checkAdmit(p plugins.Plugin, state *State, i int, op plugins.Op) {

@@ -19,13 +19,14 @@ const (
 )
 
 // State is a plugin's key space in memory, for tests of Apply: the writes of one entry over those of entries before it.
-// It implements plugins.State and notices what no plugin may do. It is not safe for concurrent use.
+// It implements plugins.State and plugins.Index, and notices what no plugin may do. It is not safe for concurrent use.
 type State struct {
 	kept    map[string][]byte
 	entry   map[string][]byte // nil value: deleted
 	open    bool              // between Begin and the end of an entry
 	lent    []loan
 	peers   map[string]plugins.View
+	agreed  *State // of an index: the state beside it
 	defects []string
 }
 
@@ -113,6 +114,9 @@ func (s *State) Peek(plugin string) plugins.View {
 	s.used("Peek")
 	return s.peers[plugin]
 }
+
+// State implements plugins.Index.
+func (s *State) State() plugins.View { return s.agreed.reader() }
 
 // view is the committed state, as the plugin's own handlers see it.
 func (s *State) view() plugins.View { return s.reader() }
