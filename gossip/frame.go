@@ -27,9 +27,27 @@ type Frame struct {
 // commit up to which the range is now complete (0: not an answer).
 type Messages struct {
 	Upto uint64
-	Raw  [][]byte          // canonical encodings, as received or to be sent
+	Raw  []Raw             // as received or to be sent
 	List []*tangle.Message // parsed and verified by the node's pool; parallel to Raw, nil until then
 }
+
+// Raw is a message between members.
+type Raw struct {
+	Message []byte // its canonical encoding; entries may be erased
+	Order   []byte // of one with erased entries: proof of its place and their outcomes (receipt.Order); empty otherwise
+}
+
+// Whole are messages without erased entries.
+func Whole(messages ...[]byte) []Raw {
+	out := make([]Raw, len(messages))
+	for i, m := range messages {
+		out[i].Message = m
+	}
+	return out
+}
+
+// Size is what it takes in a frame.
+func (r Raw) Size() int { return 8 + len(r.Message) + len(r.Order) }
 
 // Heads says how far a member is, so that gaps are visible to others. It is sent on connect and once a second.
 type Heads struct {
@@ -76,6 +94,7 @@ const (
 	MaxAuthors  = 4096    // heads in one frame
 	MaxRange    = 1 << 20 // commits or seqs asked for at once
 	MaxName     = 64      // bytes of a plugin's name or a code in Ask and Reply
+	MaxOrder    = 128 << 10
 )
 
 // ErrFrame is the cause of all faults in frames.
@@ -152,30 +171,39 @@ func Parse(b []byte) (Frame, error) {
 func (m *Messages) bytes() []byte {
 	size := 1 + 8 + 4
 	for _, raw := range m.Raw {
-		size += 4 + len(raw)
+		size += raw.Size()
 	}
 	b := append(make([]byte, 0, size), byte(kindMessages))
 	b = binary.BigEndian.AppendUint64(b, m.Upto)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Raw)))
 	for _, raw := range m.Raw {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(raw)))
-		b = append(b, raw...)
+		b = appendField(b, raw.Message)
+		b = appendField(b, raw.Order)
 	}
 	return b
 }
 
 func readMessages(r *fields.Reader) *Messages {
 	m := &Messages{Upto: r.U64()}
-	n := r.Count(r.U32(), MaxMessages, 4, "messages")
-	m.Raw = make([][]byte, 0, n)
+	n := r.Count(r.U32(), MaxMessages, 8, "messages")
+	m.Raw = make([]Raw, 0, n)
 	for range n {
-		size := r.U32()
-		if size > tangle.MaxBytes {
-			r.Fail("message of %d bytes", size)
-		}
-		m.Raw = append(m.Raw, r.Take(int(size)))
+		message := readField(r, tangle.MaxBytes, "message")
+		m.Raw = append(m.Raw, Raw{message, readField(r, MaxOrder, "order")})
 	}
 	return m
+}
+
+func appendField(b, field []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(field))), field...)
+}
+
+func readField(r *fields.Reader, most uint32, name string) []byte {
+	size := r.U32()
+	if size > most {
+		r.Fail("%s of %d bytes", name, size)
+	}
+	return r.Take(int(size))
 }
 
 func readWant(r *fields.Reader) []tangle.ID {

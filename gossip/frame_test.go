@@ -14,7 +14,7 @@ import (
 
 func frames() map[string]Frame {
 	return map[string]Frame{
-		"messages": {Messages: &Messages{Raw: [][]byte{{1, 2, 3}, {4}}}},
+		"messages": {Messages: &Messages{Raw: []Raw{{Message: []byte{1, 2, 3}}, {Message: []byte{4}, Order: []byte{5, 6}}}}},
 		"answer":   {Messages: &Messages{Upto: 9}},
 		"want":     {Want: []tangle.ID{{1}, {2}}},
 		"heads": {Heads: &Heads{
@@ -47,7 +47,7 @@ func TestFramesRoundTrip(t *testing.T) {
 func TestFrameVectors(t *testing.T) {
 	zeros := func(n int) string { return strings.Repeat("00", n) }
 	vectors := map[string]string{
-		"messages": "01" + zeros(8) + "00000002" + "00000003010203" + "0000000104",
+		"messages": "01" + zeros(8) + "00000002" + "00000003010203" + "00000000" + "0000000104" + "000000020506",
 		"answer":   "01" + "0000000000000009" + "00000000",
 		"want":     "02" + "00000002" + "01" + zeros(31) + "02" + zeros(31),
 		"heads": "03" + "07" + zeros(31) + "00000001" + "00000002" + "0000000000000003" + "0000000000000004" + "05" + zeros(31) +

@@ -230,7 +230,8 @@ func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle
 		if err := n.admit(s.Kind, checks[i].Op, views); err != nil {
 			return nil, nil, err
 		}
-		entries[i] = tangle.NewEntry(s.Kind, salts[i], s.Data)
+		lasting := lastingOf(n.verifier.owners[s.Kind], s.Kind, checks[i].Op)
+		entries[i] = tangle.NewErasable(s.Kind, lasting, salts[i], s.Data)
 	}
 	return entries, checks, nil
 }
@@ -244,7 +245,7 @@ func (n *Node) checks(list []plugins.Submission) []Checked {
 			open = append(open, tangle.Entry{Kind: s.Kind, Data: s.Data})
 		}
 	}
-	done := n.verifier.check(open)
+	done := n.verifier.checkAll(open)
 	for i, s := range list {
 		if s.Op == nil {
 			out[i], done = done[0], done[1:]

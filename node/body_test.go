@@ -164,5 +164,5 @@ func TestVerifierDropsBadSignatures(t *testing.T) {
 }
 
 func frameOf(raw []byte) []byte {
-	return gossip.Frame{Messages: &gossip.Messages{Raw: [][]byte{raw}}}.Bytes()
+	return gossip.Frame{Messages: &gossip.Messages{Raw: gossip.Whole(raw)}}.Bytes()
 }

@@ -21,9 +21,9 @@ import (
 // stops and that none finds a fault is checked by network.step.
 
 // founded is newNetwork with another genesis.
-func founded(t testing.TB, n int, change func(*genesis.Genesis)) *network {
+func founded(t testing.TB, n int, change func(*genesis.Genesis), ledger ...CorePlugin) *network {
 	t.Helper()
-	w := newNetwork(t, n)
+	w := newNetwork(t, n, ledger...)
 	change(w.genesis)
 	for i := range w.cores {
 		w.cores[i], w.inbox[i], w.stores[i] = nil, nil, store.NewMemory()
@@ -80,7 +80,7 @@ func dataEntries(label string, n, size int) (list []tangle.Entry) {
 func (w *network) give(to, from int, list ...*tangle.Message) {
 	f := &gossip.Messages{List: list}
 	for _, m := range list {
-		f.Raw = append(f.Raw, m.Bytes())
+		f.Raw = append(f.Raw, gossip.Raw{Message: m.Bytes()})
 	}
 	w.inbox[to] = append(w.inbox[to], Input{Frame: &PeerFrame{From: core2member(w, from), Frame: gossip.Frame{Messages: f}}})
 }

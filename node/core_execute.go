@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -172,18 +173,21 @@ func (x *executor) order(c *consensus.Commit, m *tangle.Message, checks []Checke
 // apply executes entry i of the message at the next position and returns its outcome: empty, or the code of its rejection.
 func (x *executor) apply(c *consensus.Commit, m *tangle.Message, i int, checks []Checked) (code string, err error) {
 	e, p := m.Entries[i], tangle.Position(x.size)
-	owner := x.byKind[e.Kind]
+	owner := x.byKind[e.KindLeft()]
 	if owner == nil {
 		return "unknown_kind", nil
+	}
+	if e.Erased() && e.Left.Code == tangle.CodeNever {
+		return "", fmt.Errorf("%w: entry %d of message %s", ErrBodyGone, i, m.ID)
 	}
 	var checked Checked
 	if i < len(checks) {
 		checked = checks[i]
 	} else { // of own and reloaded messages
-		checked = checkEntry(&owner.plugin, e)
+		checked = checkLasting(&owner.plugin, e, checkEntry(&owner.plugin, e))
 	}
 	ordered := plugins.Ordered{
-		Kind: e.Kind, Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: m.ID, Author: m.Header.Author,
+		Kind: e.KindLeft(), Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: m.ID, Author: m.Header.Author,
 		Position: p, Index: i, Commit: c.Index, Time: c.Time,
 	}
 	if checked.Err == nil && x.written > MaxCommitWriteBytes {
@@ -203,22 +207,53 @@ func (x *executor) apply(c *consensus.Commit, m *tangle.Message, i int, checks [
 	if owner.plugin.Index != nil {
 		owner.plugin.Index(owner.index, ordered, rejected)
 	}
-	more := owner.state.take(c.Index) + owner.index.take(c.Index)
-	x.written += more
-	x.unsaved += more
+	agreed := owner.state.take(c.Index)
+	x.written += agreed
+	x.unsaved += agreed + owner.index.take(c.Index)
 	return code, x.fault()
 }
 
-// checkEntry runs the Check of the plugin that owns an entry's kind; nil: none does.
-func checkEntry(owner *plugins.Plugin, e tangle.Entry) Checked {
-	if owner == nil {
-		return Checked{Err: plugins.Reject("unknown_kind", "no plugin of this network owns kind %d", e.Kind)}
+// checkEntry runs the Check of the plugin that owns an entry's kind; nil: none does. Of an erased one it is what is left.
+func checkEntry(owner *plugins.Plugin, e tangle.Entry) (c Checked) {
+	switch {
+	case owner == nil:
+		return Checked{Err: plugins.Reject("unknown_kind", "no plugin of this network owns kind %d", e.KindLeft())}
+	case e.Erased():
+		return restoreEntry(owner, e.Left)
+	case owner.Check != nil:
+		c.Op, c.Err = owner.Check(e.Kind, e.Data)
 	}
-	if owner.Check == nil {
-		return Checked{}
+	return c
+}
+
+// checkLasting holds that an entry carries the lasting part that its plugin makes of it: when its body is gone, this is all
+// that members who join have of it.
+func checkLasting(owner *plugins.Plugin, e tangle.Entry, c Checked) Checked {
+	if c.Err == nil && !e.Erased() && !bytes.Equal(e.Lasting, lastingOf(owner, e.Kind, c.Op)) {
+		c.Err = plugins.Reject("bad_lasting", "the lasting part is not that of the entry")
 	}
-	op, err := owner.Check(e.Kind, e.Data)
-	return Checked{Op: op, Err: err}
+	return c
+}
+
+// lastingOf is the lasting part of an entry that has passed its plugin's Check.
+func lastingOf(owner *plugins.Plugin, kind tangle.Kind, op plugins.Op) []byte {
+	if owner == nil || owner.Lasting == nil {
+		return nil
+	}
+	return owner.Lasting(kind, op)
+}
+
+// restoreEntry makes of what is left of an entry what Check had made of it, or the rejection that it met.
+func restoreEntry(owner *plugins.Plugin, left *tangle.Left) (c Checked) {
+	if c.Err = errors.New("its plugin does not let bodies go"); owner.Restore != nil {
+		c.Op, c.Err = owner.Restore(left.Kind, left.Lasting)
+	}
+	if left.Code != "" {
+		c.Err = plugins.Reject(left.Code, "the body is erased")
+	} else if c.Err != nil {
+		c.Err = fmt.Errorf("what is left of an entry: %v", c.Err) // no rejection: the committee has accepted it
+	}
+	return c
 }
 
 // apply runs the plugin's Apply; a rejected entry's writes are rolled back.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -29,20 +30,20 @@ func (s *step) sendPushes() {
 		}
 	}
 	for _, lane := range []gossip.Lane{gossip.LaneBulk, gossip.LaneWitness} {
-		var raw [][]byte
+		var raw []gossip.Raw
 		for _, m := range lanes[lane] {
-			raw = append(raw, m.Bytes())
+			raw = append(raw, gossip.Raw{Message: m.Bytes()})
 		}
 		s.send(tangle.Member{}, lane, raw, 0)
 	}
 }
 
 // send splits raw messages over frames; the last one carries upto.
-func (s *step) send(to tangle.Member, lane gossip.Lane, raw [][]byte, upto uint64) {
+func (s *step) send(to tangle.Member, lane gossip.Lane, raw []gossip.Raw, upto uint64) {
 	for len(raw) > 0 || upto > 0 {
 		n, size := 0, 0
-		for n < len(raw) && n < gossip.MaxMessages && (n == 0 || size+len(raw[n]) <= frameBytes) {
-			size += len(raw[n]) + 4
+		for n < len(raw) && n < gossip.MaxMessages && (n == 0 || size+raw[n].Size() <= frameBytes) {
+			size += raw[n].Size()
 			n++
 		}
 		m := &gossip.Messages{Raw: raw[:n]}
@@ -131,7 +132,7 @@ func (s *step) headsInterval() time.Duration {
 type pullAnswer struct {
 	*step
 	to   tangle.Member
-	raw  [][]byte
+	raw  []gossip.Raw
 	size int
 	seen map[tangle.ID]bool
 }
@@ -149,13 +150,13 @@ func (a *pullAnswer) add(id tangle.ID) bool {
 		return true
 	}
 	a.seen[id] = true
-	b := a.rawMessage(id)
-	if b == nil {
+	raw, found := a.rawMessage(id)
+	if !found {
 		a.repair.Pulled(a.to, lookBytes)
 		return true
 	}
-	a.repair.Pulled(a.to, len(b))
-	a.raw, a.size = append(a.raw, b), a.size+len(b)
+	a.repair.Pulled(a.to, raw.Size())
+	a.raw, a.size = append(a.raw, raw), a.size+raw.Size()
 	return true
 }
 
@@ -179,7 +180,7 @@ func (s *step) answerRange(from tangle.Member, r gossip.Range) {
 		s.send(from, gossip.LaneBulk, s.authorRange(from, r), 0)
 		return
 	}
-	var raw [][]byte
+	var list []gossip.Raw
 	size, upto := 0, uint64(0)
 	for n := r.From; n <= min(r.To, s.engine.State().Index) && size < answerBytes && s.repair.MayPull(s.now, from); n++ {
 		rec, err := s.ledger.Commit(n)
@@ -188,20 +189,20 @@ func (s *step) answerRange(from tangle.Member, r gossip.Range) {
 		}
 		begin := size
 		for _, id := range rec.Messages {
-			if b := s.rawMessage(id); b != nil {
-				size += len(b)
-				raw = append(raw, b)
+			if raw, found := s.rawMessage(id); found {
+				size += raw.Size()
+				list = append(list, raw)
 			}
 		}
 		s.repair.Pulled(from, size-begin+lookBytes)
 		upto = n
 	}
 	if upto > 0 {
-		s.send(from, gossip.LaneBulk, raw, upto)
+		s.send(from, gossip.LaneBulk, list, upto)
 	}
 }
 
-func (s *step) authorRange(from tangle.Member, r gossip.Range) [][]byte {
+func (s *step) authorRange(from tangle.Member, r gossip.Range) []gossip.Raw {
 	prefix := store.Key(store.PrefixAuthor, r.Author[:], store.U32(uint32(epoch)))
 	low := append(slices.Clone(prefix), store.U64(r.From)...)
 	high := append(slices.Clone(prefix), store.U64(r.To+1)...)
@@ -221,12 +222,25 @@ func (s *step) authorRange(from tangle.Member, r gossip.Range) [][]byte {
 	return a.raw
 }
 
-// rawMessage is the encoding of an attached message, or nil.
-func (s *step) rawMessage(id tangle.ID) []byte {
-	if v := s.graph.Get(id); v != nil {
-		return v.Bytes()
+// rawMessage is an attached message as peers get it. One with erased entries comes with the proof of their outcomes.
+func (s *step) rawMessage(id tangle.ID) (raw gossip.Raw, found bool) {
+	if v := s.graph.Get(id); v != nil && !v.HasErased() {
+		return gossip.Raw{Message: v.Bytes()}, true
 	}
-	return s.get(store.Key(store.PrefixMessage, id[:]))
+	raw.Message = s.get(store.Key(store.PrefixMessage, id[:]))
+	if raw.Message == nil || !tangle.HasErased(raw.Message) {
+		return raw, raw.Message != nil
+	}
+	order, err := s.ledger.order(id)
+	if errors.Is(err, ErrNotFinal) {
+		return raw, false // it came so from a peer, and what proves it is not certified here yet
+	}
+	if err != nil {
+		s.fail = errors.Join(s.fail, err)
+		return raw, false
+	}
+	raw.Order = order
+	return raw, true
 }
 
 // countVotes passes a witness's checkpoint votes to the ballot.

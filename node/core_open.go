@@ -306,7 +306,8 @@ func (c *Core) loadOutbox() error {
 	return c.config.Store.Scan(prefix, store.PrefixEnd(prefix), func(_, value []byte) bool {
 		r := record{b: value}
 		kind, salt := tangle.Kind(r.u16()), tangle.Salt(r.take(16))
-		c.pending.again = append(c.pending.again, tangle.NewEntry(kind, salt, slices.Clone(r.b)))
+		lasting := slices.Clone(r.take(int(r.u16())))
+		c.pending.again = append(c.pending.again, tangle.NewErasable(kind, lasting, salt, slices.Clone(r.b)))
 		return true
 	})
 }

@@ -102,6 +102,8 @@ func (s *step) dropStale(m checkpointMark) {
 func (s *step) persistOutbox(e tangle.Entry) {
 	b := binary.BigEndian.AppendUint16(nil, uint16(e.Kind))
 	b = append(b, e.Salt[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(e.Lasting)))
+	b = append(b, e.Lasting...)
 	s.batch.Set(store.Key(store.PrefixOutbox, e.Hash[:]), append(b, e.Data...))
 }
 

@@ -94,7 +94,7 @@ const (
 	DiffDamagedCommit  = "damaged_commit"
 	DiffMissingMessage = "missing_message"
 	DiffDamagedMessage = "damaged_message"
-	DiffErased         = "erased" // a body is gone: what it did cannot be done again
+	DiffErased         = "erased" // a body is gone as if its message had never been ordered
 	DiffOutcome        = "outcome_differs"
 	DiffCheckpoint     = "checkpoint_differs"
 	DiffHead           = "head_differs"
@@ -141,8 +141,10 @@ func NewReplay(c ReplayConfig) (*Replay, error) {
 	if c.BatchBytes == 0 {
 		c.BatchBytes = DefaultReplayBatch
 	}
+	verifier := newVerifier(c.Genesis, 1, c.Plugins)
+	verifier.stored = true
 	r := &Replay{
-		config: c, ledger: OpenLedger(c.Genesis, c.Store), verifier: newVerifier(c.Genesis, 1, c.Plugins),
+		config: c, ledger: OpenLedger(c.Genesis, c.Store), verifier: verifier,
 		state: consensus.State{Time: c.Genesis.Time},
 	}
 	for _, d := range derived() {
@@ -317,10 +319,10 @@ func (r *Replay) leader(rec CommitRecord, messages []*tangle.Message) (*tangle.M
 
 // messages reads messages as the node reads those of a peer: parsed, of members, with good signatures, checked by plugins.
 func (r *Replay) messages(ids []tangle.ID) ([]*tangle.Message, [][]Checked, error) {
-	raws := make([][]byte, len(ids))
+	raws := make([]gossip.Raw, len(ids))
 	for i, id := range ids {
 		var fault error
-		raws[i] = storeGet(r.config.Store, store.Key(store.PrefixMessage, id[:]), &fault)
+		raws[i].Message = storeGet(r.config.Store, store.Key(store.PrefixMessage, id[:]), &fault)
 		if fault != nil {
 			return nil, nil, fault
 		}
@@ -335,17 +337,15 @@ func (r *Replay) messages(ids []tangle.ID) ([]*tangle.Message, [][]Checked, erro
 }
 
 // badMessage finds the first of a commit's messages that is not as it should be.
-func (r *Replay) badMessage(ids []tangle.ID, raws [][]byte) error {
+func (r *Replay) badMessage(ids []tangle.ID, raws []gossip.Raw) error {
 	place := tangle.Position(r.exec.size)
 	for i, raw := range raws {
-		frame := PeerFrame{Frame: gossip.Frame{Messages: &gossip.Messages{Raw: [][]byte{raw}}}}
+		frame := PeerFrame{Frame: gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{raw}}}}
 		err := r.verifier.messages(&frame)
 		code := DiffDamagedMessage
 		switch {
-		case raw == nil:
+		case raw.Message == nil:
 			code, err = DiffMissingMessage, errors.New("it is not there")
-		case errors.Is(err, tangle.ErrErased):
-			code, err = DiffErased, errors.New("the body of an entry is gone, so what it did cannot be done again")
 		case err == nil && frame.Frame.Messages.List[0].ID != ids[i]:
 			err = errors.New("its bytes are those of another message")
 		case err == nil:
@@ -365,6 +365,11 @@ func (r *Replay) badMessage(ids []tangle.ID, raws [][]byte) error {
 func (r *Replay) order(c *consensus.Commit, m *tangle.Message, checks []Checked) error {
 	at := tangle.Position(r.exec.size)
 	settled, err := r.exec.order(c, m, checks, &r.batch)
+	if errors.Is(err, ErrBodyGone) {
+		d := r.differs(DiffErased, "the body of an entry is gone as if it had never been ordered")
+		d.Message = m.ID
+		return d
+	}
 	if err != nil {
 		return fmt.Errorf("commit %d: %w", c.Index, err)
 	}

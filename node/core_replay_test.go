@@ -18,16 +18,24 @@ import (
 )
 
 // shelves is a ledger plugin with all that a replay has to get right: a state to begin with, writes and deletes, rejections
-// by Check and by Apply, and an index. An entry is a verb and a name.
+// by Check and by Apply, bodies that can go, and an index. An entry is a verb and a name, which last, and whatever.
 func shelves() CorePlugin {
 	return CorePlugin{"shelves", plugins.Plugin{
 		Kinds:   []tangle.Kind{1024},
 		Genesis: func(s plugins.State) { s.Set([]byte("shelf"), []byte("empty")) },
 		Check: func(_ tangle.Kind, data []byte) (plugins.Op, error) {
-			verb, name, ok := strings.Cut(string(data), " ")
-			if !ok || verb != "put" && verb != "take" {
+			said := strings.Fields(string(data))
+			if len(said) < 2 || said[0] != "put" && said[0] != "take" {
 				return nil, plugins.Reject("bad_value", "")
 			}
+			return [2]string{said[0], said[1]}, nil
+		},
+		Lasting: func(_ tangle.Kind, op plugins.Op) []byte {
+			said := op.([2]string)
+			return []byte(said[0] + " " + said[1])
+		},
+		Restore: func(_ tangle.Kind, lasting []byte) (plugins.Op, error) {
+			verb, name, _ := strings.Cut(string(lasting), " ")
 			return [2]string{verb, name}, nil
 		},
 		Apply: func(s plugins.State, e plugins.Ordered) error {
@@ -55,9 +63,17 @@ func shelves() CorePlugin {
 				n = binary.BigEndian.Uint64(b)
 			}
 			x.Set(key, binary.BigEndian.AppendUint64(nil, n+1))
-			x.Set(binary.BigEndian.AppendUint64([]byte("by place"), uint64(e.Position)), e.Data)
+			x.Set(binary.BigEndian.AppendUint64([]byte("by place"), uint64(e.Position)), key)
 		},
 	}}
+}
+
+// personal is in what shelved entries say beyond what lasts.
+const personal = "for somebody who wants it forgotten"
+
+// shelved is an entry of shelves.
+func shelved(salt tangle.Salt, text string) tangle.Entry {
+	return tangle.NewErasable(1024, []byte(text), salt, []byte(text+" "+personal))
 }
 
 // replayed is a network with a ledger worth replaying: with rejections and deletes, a node that was down for a while, and
@@ -69,15 +85,6 @@ func replayed(t *testing.T) *network {
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := newNetwork(t, 4, shelves())
 	w.run(2 * time.Second)
-	put := func(i int) {
-		var entries []tangle.Entry
-		for range 1 + random.IntN(4) {
-			text := fmt.Sprintf("%s %d", []string{"put", "put", "take", "burn"}[random.IntN(4)], random.IntN(12))
-			kind := []tangle.Kind{1024, 1024, 1024, tangle.KindData, 1099}[random.IntN(5)]
-			entries = append(entries, tangle.NewEntry(kind, tangle.Salt{byte(random.Int()), byte(random.Int()), byte(random.Int())}, []byte(text)))
-		}
-		w.inbox[i] = append(w.inbox[i], Input{Submit: &Submission{Ticket: 1, Entries: entries}})
-	}
 	for k := range 120 {
 		switch k {
 		case 40:
@@ -85,13 +92,29 @@ func replayed(t *testing.T) *network {
 		case 80:
 			w.start(3)
 		}
-		put(k % 3)
+		w.put(random, k%3)
 		w.run(12 * time.Millisecond)
 	}
 	w.run(3 * time.Second)
-	put(1)
+	w.put(random, 1)
 	w.run(15 * time.Millisecond)
 	return w
+}
+
+// put submits some entries to a core: shelved ones, and a few others.
+func (w *network) put(random *rand.Rand, i int) {
+	var entries []tangle.Entry
+	for range 1 + random.IntN(4) {
+		text := fmt.Sprintf("%s %d", []string{"put", "put", "take", "burn"}[random.IntN(4)], random.IntN(12))
+		kind := []tangle.Kind{1024, 1024, 1024, tangle.KindData, 1099}[random.IntN(5)]
+		salt := tangle.Salt{byte(random.Int()), byte(random.Int()), byte(random.Int())}
+		if kind == 1024 {
+			entries = append(entries, shelved(salt, text))
+		} else {
+			entries = append(entries, tangle.NewEntry(kind, salt, []byte(text)))
+		}
+	}
+	w.inbox[i] = append(w.inbox[i], Input{Submit: &Submission{Ticket: 1, Entries: entries}})
 }
 
 // replay runs a Replay to its end, or for at most so many writes to the store.
@@ -319,7 +342,7 @@ func TestReplayFinds(t *testing.T) {
 	certified := slices.Sorted(maps.Keys(whole))
 	certified = slices.DeleteFunc(certified, func(k string) bool { return k[0] != byte(store.PrefixCertified) })
 	note := certified[1]
-	erased, err := w.cores[1].codec.Erase(m.message, 0)
+	erased, err := w.cores[1].codec.Erase(m.message, slices.IndexFunc(m.message.Entries, func(e tangle.Entry) bool { return e.Lasting != nil }), tangle.CodeNever)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -123,6 +123,7 @@ const (
 var (
 	ErrKeyElsewhere = errors.New("this member's key has signed messages that this data folder does not hold: " +
 		"a second node runs with the same key, or the folder was restored from an old backup")
+	ErrBodyGone = errors.New("the body of an entry is gone that this node has to execute: a member has said that it was never ordered")
 	ErrDiverged = errors.New("the committee has certified a state that differs from the one computed here")
 )
 

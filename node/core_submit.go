@@ -101,7 +101,7 @@ type packer struct {
 
 func (p *packer) add(e tangle.Entry, checked *Checked, last *Submission) {
 	limits := p.step.codec.Limits
-	size := len(e.Data) + 22
+	size := e.Size()
 	if len(p.entries) >= limits.MaxEntries || p.size+size > limits.MaxMessageBytes-sealRoom {
 		p.flush()
 	}

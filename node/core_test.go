@@ -129,11 +129,17 @@ func (w *network) deliver(from int, e gossip.Envelope) {
 		}
 		if f.Messages != nil {
 			for _, raw := range f.Messages.Raw {
-				m, err := w.cores[j].codec.Parse(raw)
+				m, err := w.cores[j].codec.ParseLeft(raw.Message)
 				if err != nil {
 					w.t.Fatalf("message from %d: %v", from, err)
 				}
 				f.Messages.List = append(f.Messages.List, m)
+				if m.HasErased() || len(raw.Order) > 0 {
+					one := PeerFrame{Frame: gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{raw}}}}
+					if err := newVerifier(w.genesis, 1, w.ledger).messages(&one); err != nil {
+						w.t.Fatalf("erased message from %d: %v", from, err)
+					}
+				}
 			}
 		}
 		w.inbox[j] = append(w.inbox[j], Input{Frame: &PeerFrame{From: core2member(w, from), Frame: f}})

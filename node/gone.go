@@ -6,8 +6,8 @@ import (
 	"weft/tangle"
 )
 
-// The API does not serve entries that their plugin has erased: the hash stays in their place, and every proof stays valid. The
-// store keeps them, because members that join replay the ledger from its beginning.
+// Of entries that their plugin has erased the API serves the hash alone at once, and their bodies leave the store when the
+// plugin says so: Ledger.Erase. Every proof stays valid.
 
 // Message is Ledger.Message without what is gone.
 func (n *Node) Message(id tangle.ID) (*tangle.Message, Settled, error) {

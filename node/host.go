@@ -89,6 +89,7 @@ func (n *Node) host(name string) plugins.Host {
 		CatchUp:     n.CatchUp,
 		Changed:     n.Changed,
 		Data:        n.entryData,
+		Erase:       n.Ledger.Erase,
 		Checkpoint:  n.checkpointOver,
 		Peek:        n.peek,
 		Ask: func(ctx context.Context, of tangle.Member, question []byte) ([]byte, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -99,6 +100,7 @@ type Ledger struct {
 	store   store.Store
 	current atomic.Pointer[Head]
 	cache   ledgerCache
+	erasing sync.Mutex
 }
 
 // OpenLedger returns the ledger in a store; its Head is zero until a Core has opened the same store.
@@ -240,16 +242,45 @@ func (l *Ledger) receipt(h tangle.Hash, bare bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := tlog.ProveRecord(int64(cp.Size), int64(rec.Settled.Position), tlog.HashReaderFunc(l.hashes))
+	leaf, path, err := l.inLog(rec.Message.ID, rec.Settled, cp)
 	if err != nil {
-		return nil, fmt.Errorf("log: %w", err)
+		return nil, err
 	}
 	return receipt.Build(receipt.Parts{
 		Entry: rec.Entry, Index: rec.Index, Header: rec.Message.HeaderBytes(), Signature: rec.Message.Signature,
 		EntryPath: rec.Message.EntryPath(rec.Index), Position: rec.Settled.Position,
-		Leaf:    receipt.Leaf(rec.Settled.Position, rec.Message.ID, rejected(rec.Settled.Codes)),
-		LogPath: hashesOf(path), Note: cp.Note, Network: l.codec.Network,
+		Leaf: leaf, LogPath: path, Note: cp.Note, Network: l.codec.Network,
 	})
+}
+
+// order proves to other members the place of a message and the outcomes of its entries (receipt.Order), or that it was never
+// ordered: then it is a checkpoint alone, later than the horizon allows.
+func (l *Ledger) order(id tangle.ID) ([]byte, error) {
+	settled, err := l.settled(id)
+	if err != nil {
+		return nil, err
+	}
+	cp, err := l.LatestCheckpoint()
+	if errors.Is(err, ErrUnknown) || err == nil && settled.Status != StatusFinal && settled.Status != StatusExpired {
+		err = ErrNotFinal
+	}
+	if err != nil {
+		return nil, err
+	}
+	if settled.Status == StatusExpired {
+		return receipt.Order{Note: cp.Note}.Bytes(), nil
+	}
+	leaf, path, err := l.inLog(id, settled, cp)
+	return receipt.Order{Leaf: leaf, Path: path, Note: cp.Note}.Bytes(), err
+}
+
+// inLog is the leaf of a message, and its path to the root of a checkpoint.
+func (l *Ledger) inLog(id tangle.ID, settled Settled, cp CheckpointRecord) (leaf []byte, path []tangle.Hash, err error) {
+	record, err := tlog.ProveRecord(int64(cp.Size), int64(settled.Position), tlog.HashReaderFunc(l.hashes))
+	if err != nil {
+		return nil, nil, fmt.Errorf("log: %w", err)
+	}
+	return receipt.Leaf(settled.Position, id, rejected(settled.Codes)), hashesOf(record), nil
 }
 
 // Commit returns the nth commit, from 1.

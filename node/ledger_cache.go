@@ -7,7 +7,7 @@ import (
 )
 
 // ledgerCache keeps what readers ask for again and again right after it happened: messages, which are expensive to parse,
-// and certified checkpoints, whose signatures are expensive to check. Both never change. Each cache has two generations
+// and certified checkpoints, whose signatures are expensive to check. Checkpoints never change, and of messages only bodies go. Each cache has two generations
 // and forgets the older one when the newer is full. It is safe for concurrent use.
 type ledgerCache struct {
 	mu          sync.Mutex
@@ -31,6 +31,14 @@ func (c *ledgerCache) message(id tangle.ID) *tangle.Message {
 func (c *ledgerCache) addMessage(m *tangle.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.messages.put(m.ID, m, m.Size(), maxCachedMessageBytes)
+}
+
+// replaceMessage is addMessage for one of which less is left.
+func (c *ledgerCache) replaceMessage(m *tangle.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messages.forget(m.ID)
 	c.messages.put(m.ID, m, m.Size(), maxCachedMessageBytes)
 }
 
@@ -58,6 +66,11 @@ func (g *generations[K, V]) get(k K) (V, bool) {
 		v, ok = g.old[k]
 	}
 	return v, ok
+}
+
+func (g *generations[K, V]) forget(k K) {
+	delete(g.young, k)
+	delete(g.old, k)
 }
 
 func (g *generations[K, V]) put(k K, v V, weight, limit int) {

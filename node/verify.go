@@ -1,12 +1,14 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 
 	"weft/config/genesis"
 	"weft/gossip"
 	"weft/internal/zip215"
 	"weft/plugins"
+	"weft/receipt"
 	"weft/tangle"
 )
 
@@ -17,6 +19,8 @@ import (
 //
 // It is safe for concurrent use.
 type verifier struct {
+	genesis    *genesis.Genesis
+	stored     bool // messages are out of the own store: nobody proves the outcomes of erased entries
 	codec      tangle.Codec
 	members    map[tangle.Member]bool // value: is a validator
 	validators int
@@ -28,6 +32,7 @@ type verifier struct {
 
 func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier {
 	v := &verifier{
+		genesis:    g,
 		codec:      tangle.Codec{Network: g.ID(), Limits: g.Limits},
 		members:    map[tangle.Member]bool{},
 		validators: len(g.Committee()),
@@ -73,11 +78,11 @@ func (v *verifier) messages(p *PeerFrame) error {
 	p.Ops = make([][]Checked, len(p.Frame.Messages.Raw)) // nil for copies
 	items := make([]zip215.Item, 0, cap(list))
 	for _, raw := range p.Frame.Messages.Raw {
-		m, err := v.codec.Parse(raw)
+		m, err := v.codec.ParseLeft(raw.Message)
 		if err != nil {
 			return err
 		}
-		if v.seen.has(m.ID, m.Signature) {
+		if !m.HasErased() && v.seen.has(m.ID, m.Signature) { // the proof of an erased one is new
 			list = append(list, m)
 			continue
 		}
@@ -87,7 +92,11 @@ func (v *verifier) messages(p *PeerFrame) error {
 				return err
 			}
 		}
-		p.Ops[len(list)] = v.check(m.Entries)
+		checks := v.check(m.Entries)
+		if err := v.proved(m, checks, raw.Order); err != nil {
+			return fmt.Errorf("message %s: %w", m.ID.Short(), err)
+		}
+		p.Ops[len(list)] = checks
 		list = append(list, m)
 		items = append(items, zip215.Item{Member: m.Header.Author, Input: tangle.SigningInput(m.ID), Signature: m.Signature})
 	}
@@ -105,22 +114,65 @@ func (v *verifier) messages(p *PeerFrame) error {
 	return nil
 }
 
-// check runs the plugins' checks on entries; those of one plugin that stand together are checked together.
+// proved holds the outcomes that a message gives its erased entries to the proof that comes with it. Nobody can judge an
+// entry without its body, so the committee's word is needed for it; with it, what lasts of the entry does what the whole one did.
+func (v *verifier) proved(m *tangle.Message, checks []Checked, proof []byte) error {
+	switch {
+	case !m.HasErased() && len(proof) > 0:
+		return errors.New("a proof of order, and nothing is erased")
+	case !m.HasErased() || v.stored:
+		return nil
+	}
+	order, err := receipt.ParseOrder(proof)
+	if err != nil {
+		return err
+	}
+	var rejected []bool // nil: it was never ordered
+	if len(order.Leaf) == 0 {
+		err = order.VerifyNever(v.genesis, m.Header.Time)
+	} else if rejected, err = order.Verify(v.genesis, m.ID); err == nil && len(rejected) != len(m.Entries) {
+		err = fmt.Errorf("%d outcomes, %d entries", len(rejected), len(m.Entries))
+	}
+	if err != nil {
+		return err
+	}
+	for i, e := range m.Entries {
+		switch {
+		case !e.Erased():
+		case (e.Left.Code == tangle.CodeNever) != (rejected == nil),
+			rejected != nil && rejected[i] != (e.Left.Code != ""):
+			return fmt.Errorf("erased entry %d has the outcome %q, which is not what is proved", i, e.Left.Code)
+		case e.Left.Code == "" && checks[i].Err != nil:
+			return fmt.Errorf("erased entry %d: %w", i, checks[i].Err)
+		}
+	}
+	return nil
+}
+
+// check runs the plugins' checks on the entries of a message.
 func (v *verifier) check(entries []tangle.Entry) []Checked {
+	out := v.checkAll(entries)
+	for i, e := range entries {
+		out[i] = checkLasting(v.owners[e.Kind], e, out[i])
+	}
+	return out
+}
+
+// checkAll runs the plugins' checks on entries that need no lasting part yet; those of one plugin that stand together are
+// checked together.
+func (v *verifier) checkAll(entries []tangle.Entry) []Checked {
 	out := make([]Checked, 0, len(entries))
 	for len(out) < len(entries) {
 		from := len(out)
-		to, owner := from+1, v.owners[entries[from].Kind]
+		to, owner := from+1, v.owners[entries[from].KindLeft()]
+		if owner == nil || owner.CheckAll == nil || entries[from].Erased() {
+			out = append(out, checkEntry(owner, entries[from]))
+			continue
+		}
 		for to < len(entries) && v.owners[entries[to].Kind] == owner {
 			to++
 		}
-		if owner != nil && owner.CheckAll != nil {
-			out = append(out, owner.CheckAll(entries[from:to])...)
-			continue
-		}
-		for _, e := range entries[from:to] {
-			out = append(out, checkEntry(owner, e))
-		}
+		out = append(out, owner.CheckAll(entries[from:to])...)
 	}
 	return out
 }

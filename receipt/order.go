@@ -49,6 +49,21 @@ func (o Order) Verify(g *genesis.Genesis, message tangle.ID) (rejected []bool, e
 	return o.under(cp, message)
 }
 
+// VerifyNever checks that a message of some time cannot be ordered after the checkpoint of an Order that names no place: it is
+// below the horizon.
+func (o Order) VerifyNever(g *genesis.Genesis, message tangle.Time) error {
+	cp, _, err := OpenNote(g, o.Note)
+	switch {
+	case err != nil:
+		return err
+	case len(o.Leaf) > 0 || len(o.Path) > 0:
+		return fmt.Errorf("%w: it names a place", ErrFormat)
+	case message >= cp.Time.Add(-g.Consensus.Horizon()):
+		return fmt.Errorf("message of %s is not below the horizon of the checkpoint of %s", message, cp.Time)
+	}
+	return nil
+}
+
 // under checks that a message stands in the log of a checkpoint, and returns the outcomes of its entries.
 func (o Order) under(cp Checkpoint, message tangle.ID) (rejected []bool, err error) {
 	position, id, rejected, err := ParseLeaf(o.Leaf)

@@ -55,8 +55,13 @@ func TestReceiptsVerify(t *testing.T) {
 }
 
 func TestReceiptOfAnErasedEntry(t *testing.T) {
-	n := small(t)
-	m, err := n.codec().Erase(n.messages[1], 1)
+	n := newNetwork(t, "harbour", 1)
+	n.order(entry("first"))
+	n.order(entry("a"), tangle.NewErasable(32, []byte("lasts"), tangle.Salt{1}, []byte("goes")))
+	if r, err := Verify(n.genesis, n.build(n.parts(1, 1))); err != nil || !r.Verified || r.Facts.Kind != 32 || string(r.Facts.Data) != "goes" {
+		t.Fatalf("before: %v %v", err, failed(r))
+	}
+	m, err := n.codec().Erase(n.messages[1], 1, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,9 +242,10 @@ func refused(t testing.TB, g *genesis.Genesis, file []byte, format string, args 
 
 func TestAnyFlippedBitFails(t *testing.T) {
 	n := small(t)
+	n.order(tangle.NewErasable(32, []byte("lasts"), tangle.Salt{1}, []byte("goes")))
 	erased := n.parts(1, 1)
 	erased.Entry = tangle.Entry{Kind: tangle.KindErased, Hash: erased.Entry.Hash}
-	for name, p := range map[string]Parts{"first": n.parts(0, 0), "whole": n.parts(1, 1), "erased": erased} {
+	for name, p := range map[string]Parts{"first": n.parts(0, 0), "whole": n.parts(1, 1), "erased": erased, "erasable": n.parts(2, 0)} {
 		file := n.build(p)
 		if r, err := Verify(n.genesis, file); err != nil || !r.Verified {
 			t.Fatalf("%s: %v %v", name, err, failed(r))

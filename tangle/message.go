@@ -75,8 +75,11 @@ type Left struct {
 	Kind    Kind
 	Lasting []byte
 	Rest    Hash   // of salt and data
-	Code    string // of its rejection; empty if it was accepted. No hash covers it
+	Code    string // of its rejection; empty if it was accepted; CodeNever. No hash covers it
 }
+
+// CodeNever stands in Left for the outcome of an entry whose message was never ordered.
+const CodeNever = "-"
 
 // NewEntry makes an entry and computes its hash. The data is not copied.
 func NewEntry(kind Kind, salt Salt, data []byte) Entry {
@@ -93,6 +96,14 @@ func NewErasable(kind Kind, lasting []byte, salt Salt, data []byte) Entry {
 
 // Erased says whether salt and data are gone.
 func (e Entry) Erased() bool { return e.Kind == KindErased }
+
+// KindLeft is the entry's kind, also once it is erased; KindErased if there is no more than the hash.
+func (e Entry) KindLeft() Kind {
+	if e.Left != nil {
+		return e.Left.Kind
+	}
+	return e.Kind
+}
 
 // erased is what stays of an entry once it is erased.
 func (e Entry) erased(code string) Entry {
@@ -186,7 +197,7 @@ func (c Codec) Seal(h Header, entries []Entry, sign func(input []byte) Signature
 	size := 0
 	for i := range entries {
 		hashes[i] = entries[i].Hash
-		size += entrySize(entries[i])
+		size += entries[i].Size()
 	}
 	if len(entries) > c.Limits.MaxEntries || size > c.Limits.MaxMessageBytes {
 		return nil, fmt.Errorf("%w: %d entries, %d bytes of body", ErrTooLarge, len(entries), size)
@@ -225,6 +236,33 @@ func (c Codec) Erase(m *Message, i int, code string) (*Message, error) {
 		b = appendEntry(b, e)
 	}
 	return c.ParseLeft(b)
+}
+
+// HasErased says whether an encoding is that of a message with erased entries, without the cost of ParseLeft.
+func HasErased(b []byte) bool {
+	r := fields.Of(b, ErrMalformed)
+	r.Take(1)
+	class := Class(r.U8())
+	r.Take(4 + 32 + 8 + 8)
+	r.Take(32 * int(r.U16()))
+	r.Take(32)
+	n := int(r.U16())
+	r.Take(4 + 64)
+	if class != ClassEntries {
+		return false
+	}
+	for range n {
+		switch Kind(r.U16()) {
+		case KindErased:
+			return r.Err() == nil
+		case KindErasable:
+			r.Take(2)
+			r.Take(int(r.U16()))
+		}
+		r.Take(16)
+		r.Take(int(r.U32()))
+	}
+	return false
 }
 
 // Validate is the part of objective validity that needs the epoch's member set: the author must be a member, and a
@@ -308,8 +346,8 @@ func appendWitness(b []byte, w *Witness) []byte {
 	return b
 }
 
-// entrySize is the length of an entry in a whole message.
-func entrySize(e Entry) int {
+// Size is the length of an entry in a whole message.
+func (e Entry) Size() int {
 	size := entryOverhead + len(e.Data)
 	if e.Lasting != nil {
 		size += lastingFixed + len(e.Lasting)

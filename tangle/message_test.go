@@ -52,10 +52,11 @@ func TestVectors(t *testing.T) {
 	}
 	one := []Entry{NewEntry(KindData, Salt{1, 2, 3}, []byte("hello"))}
 	three := append(slices.Clone(one), NewEntry(2, Salt{}, nil), NewEntry(0x1234, Salt{0xff}, bytes.Repeat([]byte{0xab}, 20)))
+	erasable := append(slices.Clone(one), NewErasable(32, []byte("lasts"), Salt{9}, []byte("goes")))
 	for name, v := range map[string]struct {
 		header  Header
 		entries []Entry
-	}{"one-entry": {h, one}, "three-entries": {h, three}, "witness": {w, nil}} {
+	}{"one-entry": {h, one}, "three-entries": {h, three}, "erasable": {h, erasable}, "witness": {w, nil}} {
 		m, err := codec().Seal(v.header, v.entries, sign)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -66,6 +67,13 @@ func TestVectors(t *testing.T) {
 		got := fmt.Sprintf("network %s\nid %s\nroot %s\nheader %x\nbytes %x\n", codec().Network, m.ID, m.Header.BodyRoot, m.HeaderBytes(), m.Bytes())
 		for i := range m.Entries {
 			got += fmt.Sprintf("entry %s\n", m.Entries[i].Hash)
+		}
+		if name == "erasable" {
+			left, err := codec().Erase(m, 1, "not_so")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += fmt.Sprintf("erased %x\n", left.Bytes())
 		}
 		file := filepath.Join("testdata", name+".txt")
 		if *rewrite {
@@ -127,9 +135,9 @@ func drawMessage(r *rapid.T) *Message {
 	h := drawHeader(r)
 	var entries []Entry
 	for h.Witness == nil && (len(entries) == 0 || rapid.IntRange(0, 3).Draw(r, "more") > 0) {
-		kind := Kind(rapid.Uint16Max(0xfffe).Draw(r, "kind"))
-		salt := drawID(r)
-		entries = append(entries, NewEntry(kind, Salt(salt[:16]), rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(r, "data")))
+		kind := Kind(rapid.Uint16Max(0xfffd).Draw(r, "kind"))
+		salt, lasting := drawID(r), rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(r, "lasting")
+		entries = append(entries, NewErasable(kind, lasting, Salt(salt[:16]), rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(r, "data")))
 	}
 	m, err := codec().Seal(h, entries, func(input []byte) (s Signature) { copy(s[:], input); return s })
 	if err != nil {
@@ -365,27 +373,35 @@ func TestEraseKeepsEverythingElse(t *testing.T) {
 		left, gone := m, map[int]bool{}
 		for range rapid.IntRange(1, len(m.Entries)).Draw(r, "erasures") {
 			i := rapid.IntRange(0, len(m.Entries)-1).Draw(r, "entry")
-			var err error
-			if left, err = codec().Erase(left, i); err != nil {
+			less, err := codec().Erase(left, i, fmt.Sprint("code", i))
+			if m.Entries[i].Lasting == nil {
+				if !errors.Is(err, ErrLasts) {
+					r.Fatalf("erased an entry without a lasting part: %v", err)
+				}
+				continue
+			}
+			if err != nil {
 				r.Fatal(err)
 			}
-			gone[i] = true
+			left, gone[i] = less, true
 		}
 		if left.ID != m.ID || left.Signature != m.Signature || !bytes.Equal(left.HeaderBytes(), m.HeaderBytes()) {
 			r.Fatalf("ID %s, want %s", left.ID, m.ID)
 		}
 		for i, e := range left.Entries {
 			switch want := m.Entries[i]; {
-			case gone[i] && (!e.Erased() || e.Hash != want.Hash || e.Data != nil || e.Salt != Salt{}):
+			case gone[i] && (!e.Erased() || e.Hash != want.Hash || e.Data != nil || e.Salt != Salt{} || e.KindLeft() != want.Kind):
 				r.Fatalf("erased entry %d: %+v", i, e)
+			case gone[i] && (!bytes.Equal(e.Left.Lasting, want.Lasting) || e.Left.Code != fmt.Sprint("code", i)):
+				r.Fatalf("left of entry %d: %+v", i, e.Left)
 			case !gone[i] && !reflect.DeepEqual(e, want):
 				r.Fatalf("entry %d: %+v, want %+v", i, e, want)
 			case !slices.Equal(left.EntryPath(i), m.EntryPath(i)):
 				r.Fatalf("path of entry %d changed", i)
 			}
 		}
-		if _, err := codec().Parse(left.Bytes()); !errors.Is(err, ErrErased) {
-			r.Fatalf("Parse: %v, want ErrErased", err)
+		if _, err := codec().Parse(left.Bytes()); errors.Is(err, ErrErased) != (len(gone) > 0) || HasErased(left.Bytes()) != (len(gone) > 0) {
+			r.Fatalf("Parse: %v, %d erased, HasErased says %t", err, len(gone), HasErased(left.Bytes()))
 		}
 		if stored, err := codec().ParseLeft(left.Bytes()); err != nil || !reflect.DeepEqual(stored, left) {
 			r.Fatalf("ParseLeft: %v, %+v", err, stored)
@@ -395,18 +411,18 @@ func TestEraseKeepsEverythingElse(t *testing.T) {
 
 func TestEraseLeavesNoData(t *testing.T) {
 	secret := []byte("a secret of some length")
-	m := sealed(t, codec(), header(ID{1}), NewEntry(1, Salt{1}, []byte("stays")), NewEntry(1, Salt{2}, secret))
-	left, err := codec().Erase(m, 1)
+	m := sealed(t, codec(), header(ID{1}), NewEntry(1, Salt{1}, []byte("stays")), NewErasable(1, []byte("lasts"), Salt{2}, secret))
+	left, err := codec().Erase(m, 1, "")
 	if err != nil || bytes.Contains(left.Bytes(), secret) || !bytes.Contains(left.Bytes(), []byte("stays")) {
 		t.Errorf("%v: %q", err, left.Bytes())
 	}
 	for _, i := range []int{-1, 2} {
-		if _, err := codec().Erase(m, i); err == nil {
+		if _, err := codec().Erase(m, i, ""); err == nil {
 			t.Errorf("erased entry %d of 2", i)
 		}
 	}
 	forged := bytes.Clone(left.Bytes())
-	forged[len(forged)-1]++ // the hash that stands for the entry
+	forged[len(forged)-2]++ // the hash that stands for salt and data
 	if _, err := codec().ParseLeft(forged); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a forged hash: %v, want ErrMalformed", err)
 	}
@@ -474,13 +490,14 @@ func TestLengthsAreCheckedBeforeMemoryIsTaken(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, m := range samples(f) {
 		f.Add(m.Bytes())
-		if len(m.Entries) > 0 {
-			erased, err := codec().Erase(m, 0)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(erased.Bytes())
-		}
+	}
+	erasable := sealed(f, codec(), header(ID{1}), NewErasable(1, []byte("lasts"), Salt{}, []byte("goes")))
+	erased, err := codec().Erase(erasable, 0, "not_so")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, m := range []*Message{erasable, erased} {
+		f.Add(m.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := codec().ParseLeft(b)
@@ -494,6 +511,9 @@ func FuzzParse(f *testing.F) {
 		again = append(again, m.Signature[:]...)
 		for _, e := range m.Entries {
 			again = appendEntry(again, e)
+		}
+		if HasErased(b) != m.HasErased() {
+			t.Errorf("HasErased %t of %x", HasErased(b), b)
 		}
 		if !bytes.Equal(again, b) || !bytes.Equal(m.Bytes(), b) {
 			t.Errorf("message %x, encoded again %x", b, again)

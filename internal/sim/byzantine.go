@@ -83,7 +83,7 @@ func (a *attacker) own(e gossip.Envelope) *tangle.Message {
 	if e.Frame.Messages == nil || e.To != (tangle.Member{}) || len(e.Frame.Messages.Raw) != 1 {
 		return nil
 	}
-	m, err := a.world.wires.parse(e.Frame.Messages.Raw[0])
+	m, err := a.world.wires.parse(e.Frame.Messages.Raw[0].Message)
 	if err != nil || m.Header.Author != a.instance.self {
 		return nil
 	}
@@ -111,7 +111,7 @@ func (a *attacker) equivocate(e gossip.Envelope) {
 }
 
 func message(to tangle.Member, lane gossip.Lane, m *tangle.Message) gossip.Envelope {
-	return gossip.Envelope{To: to, Lane: lane, Frame: gossip.Frame{Messages: &gossip.Messages{Raw: [][]byte{m.Bytes()}}}}
+	return gossip.Envelope{To: to, Lane: lane, Frame: gossip.Frame{Messages: &gossip.Messages{Raw: gossip.Whole(m.Bytes())}}}
 }
 
 // variant is another valid message in the same place: it leaves out the vote for the leader, some other ancestor or a

@@ -216,7 +216,7 @@ func (x *wires) register(from *instance, f gossip.Frame) {
 		return
 	}
 	for _, raw := range f.Messages.Raw {
-		m, err := x.parse(raw)
+		m, err := x.parse(raw.Message)
 		if err != nil {
 			x.world.fail("S10", "%s sends what does not parse: %v", from, err)
 			return
@@ -294,7 +294,7 @@ func (x *wires) open(b []byte) (gossip.Frame, error) {
 		return f, err
 	}
 	for _, raw := range f.Messages.Raw {
-		m, err := x.parse(raw)
+		m, err := x.parse(raw.Message)
 		if err != nil {
 			return f, err
 		}
@@ -311,7 +311,7 @@ func (x *wires) parse(raw []byte) (*tangle.Message, error) {
 	if m := x.parsed[string(raw)]; m != nil {
 		return m, nil
 	}
-	m, err := x.world.codec.Parse(append([]byte(nil), raw...))
+	m, err := x.world.codec.ParseLeft(append([]byte(nil), raw...))
 	if err != nil {
 		return nil, err
 	}

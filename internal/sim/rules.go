@@ -49,9 +49,9 @@ func (x *wires) filter(r rule, b []byte) (rest []byte, match, empty bool) {
 	if err != nil || f.Messages == nil {
 		return b, false, false
 	}
-	var raw [][]byte
+	var raw []gossip.Raw
 	for _, one := range f.Messages.Raw {
-		m, err := x.parse(one)
+		m, err := x.parse(one.Message)
 		if err == nil && x.about(r, m) {
 			match = true
 			if r.delay == 0 {

@@ -1,0 +1,278 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/config/genesis"
+	"weft/gossip"
+	"weft/internal/store"
+	"weft/receipt"
+	"weft/tangle"
+)
+
+// erasable are the shelved entries that are final at a node and have passed Check, accepted and rejected.
+func (w *network) erasable(i int) (list []EntryRecord) {
+	w.t.Helper()
+	l := w.cores[i].Ledger()
+	for p := tangle.Position(0); p < l.Head().Final; p++ {
+		id, err := l.AtPosition(p)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		m, settled, err := l.Message(id)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for k, e := range m.Entries {
+			if e.Lasting != nil {
+				list = append(list, EntryRecord{e, m, k, settled})
+			}
+		}
+	}
+	return list
+}
+
+func (w *network) eraseAt(i int, list []EntryRecord) {
+	w.t.Helper()
+	for _, r := range list {
+		for range 2 { // it may be called again
+			if err := w.cores[i].Ledger().Erase(r.Entry.Hash); err != nil {
+				w.t.Fatalf("core %d, entry %s: %v", i, r.Entry.Hash, err)
+			}
+		}
+	}
+}
+
+// holding counts the values of a store that hold what is personal.
+func holding(t *testing.T, s store.Store) (n int) {
+	for _, v := range content(t, s) {
+		n += strings.Count(v, personal)
+	}
+	return n
+}
+
+func TestEraseKeepsEveryProof(t *testing.T) {
+	w := replayed(t)
+	list := w.erasable(1)
+	if len(list) < 50 || holding(t, w.stores[1]) < len(list) {
+		t.Fatalf("%d entries, personal in %d values", len(list), holding(t, w.stores[1]))
+	}
+	others := holding(t, w.stores[1]) - len(list) // of those that are not final yet
+	w.eraseAt(1, list)
+	if n := holding(t, w.stores[1]); n != others {
+		t.Errorf("still in %d values, want %d", n, others)
+	}
+	codes := map[string]int{}
+	for _, r := range list {
+		got, err := w.cores[1].Ledger().Entry(r.Entry.Hash)
+		if err != nil || !got.Entry.Erased() || got.Entry.Hash != r.Entry.Hash || got.Message.ID != r.Message.ID {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		code := r.Settled.Codes[r.Index]
+		codes[code]++
+		if left := got.Entry.Left; left.Code != code || left.Kind != 1024 || !bytes.Equal(left.Lasting, r.Entry.Lasting) {
+			t.Errorf("left of %+v: %+v", r.Entry, left)
+		}
+		file, err := w.cores[1].Ledger().Receipt(r.Entry.Hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := receipt.Verify(w.genesis, file)
+		if err != nil || !report.Verified || !report.Facts.Erased || report.Facts.Accepted != (code == "") {
+			t.Errorf("receipt: %v %+v", err, report)
+		}
+	}
+	if codes[""] == 0 || codes["not_so"] == 0 || codes["bad_value"] == 0 {
+		t.Errorf("outcomes %v", codes)
+	}
+	got, err := w.replay(w.stores[1], false, 0, allWrites)
+	if err != nil || got.Stale != "" || got.Commits != got.Of {
+		t.Errorf("replay without the bodies: %+v, %v", got, err)
+	}
+}
+
+func TestEraseRefuses(t *testing.T) {
+	w := replayed(t)
+	l := w.cores[1].Ledger()
+	if err := l.Erase(tangle.Hash{1}); !errors.Is(err, ErrUnknown) {
+		t.Errorf("an unknown entry: %v", err)
+	}
+	waits := shelved(tangle.Salt{7, 7, 7, 7}, "put 99")
+	w.inbox[1] = append(w.inbox[1], Input{Submit: &Submission{Ticket: 9, Entries: []tangle.Entry{waits}}})
+	w.run(2 * time.Millisecond)
+	if err := l.Erase(waits.Hash); !errors.Is(err, ErrNotFinal) {
+		t.Errorf("an entry that waits: %v", err)
+	}
+	h := w.submit(1, "cannot go")
+	w.run(time.Second)
+	if err := l.Erase(h[0]); !errors.Is(err, tangle.ErrLasts) {
+		t.Errorf("an entry without a lasting part: %v", err)
+	}
+}
+
+// TestJoinsAfterErasure starts a member from nothing when nobody has the bodies any more: it finds the same state.
+func TestJoinsAfterErasure(t *testing.T) {
+	w := newNetwork(t, 4, shelves())
+	w.crash(3) // before it has signed anything
+	random := rand.New(rand.NewPCG(3, 0))
+	w.run(2 * time.Second)
+	for k := range 100 {
+		w.put(random, k%3)
+		w.run(12 * time.Millisecond)
+	}
+	w.run(3 * time.Second)
+	list := w.erasable(0)
+	for i := range 3 {
+		w.eraseAt(i, list)
+		w.crash(i) // so that no body is in the graph either
+	}
+	for i := range 3 {
+		w.start(i)
+	}
+	w.run(2 * time.Second)
+	w.start(3)
+	w.run(10 * time.Second)
+	h := shelved(tangle.Salt{5, 5, 5, 5}, "put 77")
+	w.inbox[3] = append(w.inbox[3], Input{Submit: &Submission{Ticket: 1, Entries: []tangle.Entry{h}}})
+	w.run(3 * time.Second)
+	w.wantFinal(3, h.Hash)
+	want, got := w.cores[0].Ledger().Head(), w.cores[3].Ledger().Head()
+	if want.Final != got.Final {
+		t.Fatalf("head %+v, want %+v", got, want)
+	}
+	for i, s := range w.stores {
+		if n := holding(t, s); n != 1 {
+			t.Errorf("node %d holds %d bodies, want that of the last entry", i, n)
+		}
+	}
+	for _, l := range []*Ledger{w.cores[0].Ledger(), w.cores[3].Ledger()} {
+		if cp, err := l.LatestCheckpoint(); err != nil || len(cp.Signers) < 3 {
+			t.Errorf("checkpoint %+v, %v", cp, err)
+		}
+	}
+	if report, err := w.replay(w.stores[3], false, 0, allWrites); err != nil || report.Stale != "" {
+		t.Errorf("replay: %+v, %v", report, err)
+	}
+}
+
+// TestProofOfOrder holds what a member says of erased entries to what the committee has signed.
+func TestProofOfOrder(t *testing.T) {
+	w := replayed(t)
+	l := w.cores[1].Ledger()
+	list := w.erasable(1)
+	rejected := func(want string) (found EntryRecord, at int) {
+		for k, r := range list {
+			if r.Settled.Codes[r.Index] == want {
+				return r, k
+			}
+		}
+		t.Fatalf("no entry with outcome %q", want)
+		return found, 0
+	}
+	accepted, _ := rejected("")
+	refused, _ := rejected("not_so")
+	other := list[len(list)-1]
+	order := func(r EntryRecord) []byte {
+		b, err := l.order(r.Message.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	note := func() []byte {
+		cp, err := l.LatestCheckpoint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return receipt.Order{Note: cp.Note}.Bytes()
+	}()
+	flipped := order(accepted)
+	flipped[10] ^= 1
+	tests := []struct {
+		name  string
+		entry EntryRecord
+		code  string
+		order []byte
+		want  string // in the error; empty: good
+	}{
+		{"accepted", accepted, "", order(accepted), ""},
+		{"rejected", refused, "not_so", order(refused), ""},
+		{"no proof", accepted, "", nil, "malformed"},
+		{"a proof of another message", accepted, "", order(other), "leaf of message"},
+		{"a changed proof", accepted, "", flipped, ""},
+		{"rejected as if accepted", refused, "", order(refused), "not what is proved"},
+		{"accepted as if rejected", accepted, "not_so", order(accepted), "not what is proved"},
+		{"ordered as if never", accepted, tangle.CodeNever, order(accepted), "not what is proved"},
+		{"as if never ordered, above the horizon", accepted, tangle.CodeNever, note, "not below the horizon"},
+		{"accepted without a place", accepted, "", note, "not below the horizon"},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			left, err := l.codec.Erase(c.entry.Message, c.entry.Index, c.code)
+			if err != nil {
+				t.Fatal(err)
+			}
+			frame := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: left.Bytes(), Order: c.order}}}}
+			_, err = newVerifier(w.genesis, 1, w.ledger).frame(w.genesis.Members[0].Key, frame.Bytes())
+			switch {
+			case c.name == "a changed proof":
+				if err == nil {
+					t.Error("is taken")
+				}
+			case (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want):
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+	whole := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: other.Message.Bytes(), Order: order(other)}}}}
+	if _, err := newVerifier(w.genesis, 1, w.ledger).frame(w.genesis.Members[0].Key, whole.Bytes()); err == nil {
+		t.Error("a proof beside a whole message is taken")
+	}
+}
+
+// TestEraseOfExpiredCopies drops the body in the message that expired, too, and a member that joins takes it from there.
+func TestEraseOfExpiredCopies(t *testing.T) {
+	w := founded(t, 4, func(g *genesis.Genesis) { g.Consensus.HorizonSeconds = 10 }, shelves())
+	w.crash(3) // before it has signed anything
+	w.run(2 * time.Second)
+	w.crash(1)
+	w.crash(2)
+	w.run(time.Second)
+	e := shelved(tangle.Salt{1}, "put 1")
+	w.inbox[0] = append(w.inbox[0], Input{Submit: &Submission{Ticket: 1, Entries: []tangle.Entry{e}}})
+	w.run(30 * time.Second)
+	w.start(1)
+	w.start(2)
+	w.wantAllFinal(20*time.Second, e.Hash)
+	places, err := w.cores[1].Ledger().places(e.Hash)
+	if err != nil || len(places) < 2 {
+		t.Fatalf("in %d messages, %v, want an expired one and another", len(places), err)
+	}
+	w.run(11 * time.Second) // the expired copy is proved to be so by a checkpoint that is later than the horizon
+	for i := range 3 {
+		if err := w.cores[i].Ledger().Erase(e.Hash); err != nil {
+			t.Fatal(err)
+		}
+		w.crash(i)
+	}
+	for i := range 3 {
+		w.start(i)
+	}
+	w.run(2 * time.Second)
+	w.start(3)
+	w.run(5 * time.Second)
+	w.wantFinal(3, e.Hash)
+	for i, s := range w.stores {
+		if n := holding(t, s); n != 0 {
+			t.Errorf("node %d holds it in %d values", i, n)
+		}
+	}
+	if want, got := w.cores[0].Ledger().Head().Final, w.cores[3].Ledger().Head().Final; want != got {
+		t.Errorf("the node that joined has %d, the others %d", got, want)
+	}
+}
