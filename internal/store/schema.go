@@ -13,8 +13,8 @@ import (
 // 2: channels keep records in blocks, and with an epoch when the grace for the one
 // before ends: both are part of the agreed state.
 const (
-	SchemaVersion uint32 = 2
-	oldestSchema  uint32 = 2
+	SchemaVersion uint32 = 3
+	oldestSchema  uint32 = 3
 )
 
 // CheckSchema writes SchemaVersion into a new store and compares it in one that
