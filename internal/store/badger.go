@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -33,30 +32,37 @@ type BadgerConfig struct {
 // memory for the next one, and versions are numbered here (managed mode) so that
 // a reader never waits for a sync in progress.
 type Badger struct {
-	db               *badger.DB
-	dir              string
+	config           BadgerConfig
 	lock             *os.File
-	log              *badgerLog
 	transactionBytes int // at most as much in one transaction, as Batch.Size counts
+
+	purge sync.Mutex // one Purge at a time; taken before write
 
 	write  sync.Mutex // one Apply at a time, through its sync; taken before mu
 	failed error      // guarded by write; not nil: no more writes
+	next   *copying   // guarded by write; what Purge makes, while it does
 
-	mu      sync.Mutex // guards the rest; never held during I/O or a visit
-	ended   sync.Cond  // of mu: a read has ended
-	version uint64     // of the newest transaction that is durable
-	waiting waiting    // changed only with write held as well
-	readers map[uint64]int
+	mu      sync.Mutex  // guards the rest; never held during I/O or a visit
+	ended   sync.Cond   // of mu: a read has ended
+	current *generation // changed only with write held as well
+	retired *generation // the one before, until its reads have ended
+	version uint64      // of the newest transaction that is durable
+	waiting waiting     // changed only with write held as well
 	closed  bool
+
+	closing   context.Context // ends when Close is called
+	endPurges context.CancelFunc
 }
 
-var _ Store = (*Badger)(nil)
+var (
+	_ Store  = (*Badger)(nil)
+	_ Purger = (*Badger)(nil)
+)
 
 // OpenBadger opens the folder, after a crash too, and holds it until Close.
 // It returns ErrLocked when another process, or another store of this one, has it.
 func OpenBadger(c BadgerConfig) (*Badger, error) {
-	log := &badgerLog{slog: c.Log}
-	options, err := c.options(log)
+	options, err := c.options(&badgerLog{})
 	if err != nil {
 		return nil, err
 	}
@@ -65,57 +71,32 @@ func OpenBadger(c BadgerConfig) (*Badger, error) {
 		return nil, fmt.Errorf("opening data folder %s: %w", c.Dir, err)
 	}
 	b := &Badger{
-		dir:              c.Dir,
+		config:           c,
 		lock:             lock,
-		log:              log,
 		transactionBytes: int(options.MemTableSize / 10),
-		readers:          map[uint64]int{},
 	}
+	b.closing, b.endPurges = context.WithCancel(context.Background())
 	b.ended.L = &b.mu
-	if err := b.open(options); err != nil {
+	if err := b.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening data folder %s: %w", c.Dir, err), lock.Close())
 	}
 	return b, nil
 }
 
-func (b *Badger) open(options badger.Options) error {
-	if err := removeEmptyLogs(b.dir); err != nil {
-		return err
-	}
-	var err error
-	b.db, err = badger.OpenManaged(options)
+func (b *Badger) open() error {
+	name, err := currentGeneration(b.config.Dir)
 	if err != nil {
 		return err
 	}
-	b.version = b.db.MaxVersion()
+	if err := removeOtherGenerations(b.config.Dir, name); err != nil {
+		return err
+	}
+	if b.current, err = openGeneration(b.config, name); err != nil {
+		return err
+	}
+	b.version = b.current.db.MaxVersion()
 	if err := b.finishLarge(); err != nil {
-		return errors.Join(err, b.db.Close())
-	}
-	return nil
-}
-
-// removeEmptyLogs removes log files of no bytes. Badger leaves one behind when it
-// is killed between making and sizing a log, or between emptying and removing it,
-// and then refuses to open the folder.
-func removeEmptyLogs(dir string) error {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if extension := filepath.Ext(file.Name()); extension != ".mem" && extension != ".vlog" {
-			continue
-		}
-		info, err := file.Info()
-		if err != nil {
-			return err
-		}
-		if info.Size() > 0 {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, file.Name())); err != nil {
-			return err
-		}
+		return errors.Join(err, b.current.db.Close())
 	}
 	return nil
 }
@@ -133,10 +114,10 @@ func (b *Badger) Get(key []byte) ([]byte, error) {
 		b.mu.Unlock()
 		return c.copyValue()
 	}
-	version := b.beginRead()
+	g, version := b.beginRead()
 	b.mu.Unlock()
-	defer b.endRead(version)
-	return b.getAt(version, key)
+	defer b.endRead(g, version)
+	return g.getAt(version, key)
 }
 
 func (b *Badger) Scan(from, to []byte, visit func(key, value []byte) bool) error {
@@ -146,11 +127,11 @@ func (b *Badger) Scan(from, to []byte, visit func(key, value []byte) bool) error
 		return ErrClosed
 	}
 	waiting := b.waiting.between(from, to)
-	version := b.beginRead()
+	g, version := b.beginRead()
 	b.mu.Unlock()
-	defer b.endRead(version)
+	defer b.endRead(g, version)
 	slices.SortFunc(waiting, func(x, y change) int { return bytes.Compare(x.key, y.key) })
-	return b.scanAt(version, span{from, to}, waiting, visit)
+	return g.scanAt(version, span{from, to}, waiting, visit)
 }
 
 func (b *Badger) Apply(batch *Batch, sync bool) error {
@@ -169,7 +150,11 @@ func (b *Badger) Apply(batch *Batch, sync bool) error {
 	return b.commit(batch)
 }
 
+// Close ends a Purge that is under way.
 func (b *Badger) Close() error {
+	b.endPurges()
+	b.purge.Lock()
+	defer b.purge.Unlock()
 	b.write.Lock()
 	defer b.write.Unlock()
 	err := b.writable()
@@ -181,11 +166,14 @@ func (b *Badger) Close() error {
 	}
 	b.mu.Lock()
 	b.closed = true
-	for len(b.readers) > 0 {
+	for len(b.current.readers) > 0 || b.retired != nil && len(b.retired.readers) > 0 {
 		b.ended.Wait()
 	}
 	b.mu.Unlock()
-	return errors.Join(err, b.db.Close(), b.lock.Close())
+	if b.retired != nil {
+		err = errors.Join(err, b.retired.remove())
+	}
+	return errors.Join(err, b.current.db.Close(), b.lock.Close())
 }
 
 // RunGC gives back the space of deleted values that Badger keeps outside its
@@ -201,11 +189,27 @@ func (b *Badger) RunGC(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		err := b.db.RunValueLogGC(garbageShare)
-		if err != nil && !errors.Is(err, badger.ErrNoRewrite) && !errors.Is(err, badger.ErrRejected) {
-			return fmt.Errorf("value log of %s: %w", b.dir, err)
+		if err := b.collect(garbageShare); err != nil {
+			return err
 		}
 	}
+}
+
+// collect writes at most one file of values anew.
+func (b *Badger) collect(garbageShare float64) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	g, version := b.beginRead()
+	b.mu.Unlock()
+	defer b.endRead(g, version)
+	err := g.db.RunValueLogGC(garbageShare)
+	if err != nil && !errors.Is(err, badger.ErrNoRewrite) && !errors.Is(err, badger.ErrRejected) {
+		return fmt.Errorf("value log of %s: %w", g.dir, err)
+	}
+	return nil
 }
 
 // Verify reads all of the tree on disk and compares its checksums.
@@ -215,18 +219,18 @@ func (b *Badger) Verify() error {
 		b.mu.Unlock()
 		return ErrClosed
 	}
-	version := b.beginRead()
+	g, version := b.beginRead()
 	b.mu.Unlock()
-	defer b.endRead(version)
-	if err := b.db.VerifyChecksum(); err != nil {
-		return fmt.Errorf("data folder %s is damaged: %w", b.dir, err)
+	defer b.endRead(g, version)
+	if err := g.db.VerifyChecksum(); err != nil {
+		return fmt.Errorf("data folder %s is damaged: %w", g.dir, err)
 	}
 	return nil
 }
 
 // finishLarge writes the rest of a large batch that a crash interrupted.
 func (b *Badger) finishLarge() error {
-	changes, err := readJournal(b.dir)
+	changes, err := readJournal(b.config.Dir)
 	if err != nil {
 		return err
 	}
@@ -247,12 +251,12 @@ func (b *Badger) writable() error {
 		return ErrClosed
 	}
 	if b.failed == nil {
-		b.failed = b.log.firstError()
+		b.failed = b.current.log.firstError()
 	}
 	if b.failed != nil {
-		return fmt.Errorf("store %s takes no more writes: %w", b.dir, b.failed)
+		return fmt.Errorf("store %s takes no more writes: %w", b.config.Dir, b.failed)
 	}
-	return checkFreeSpace(b.dir)
+	return checkFreeSpace(b.config.Dir)
 }
 
 // postpone lets a batch wait for the next commit. The caller holds write.
@@ -284,39 +288,33 @@ func (b *Badger) commit(batch *Batch) error {
 		err = b.writeAt(version, changes)
 	}
 	if err == nil {
-		err = b.log.firstError() // a failed sync of the value log is told in no other way
+		err = b.current.log.firstError() // a failed sync of the value log is told in no other way
 	}
 	if err != nil {
 		// After a failed sync nobody knows what is on the disk.
 		b.failed = err
-		return fmt.Errorf("writing to store %s: %w", b.dir, err)
+		return fmt.Errorf("writing to store %s: %w", b.config.Dir, err)
 	}
 	b.show(version)
 	return nil
 }
 
-// writeAt writes changes in one synced transaction.
+// writeAt writes changes in one synced transaction, and as far as Purge has come
+// to the copy too.
 func (b *Badger) writeAt(version uint64, changes []change) error {
-	txn := b.db.NewTransactionAt(version-1, true)
-	defer txn.Discard()
-	for _, c := range changes {
-		var err error
-		if c.deleted {
-			err = txn.Delete(c.key)
-		} else {
-			err = txn.Set(c.key, c.value)
-		}
-		if err != nil {
-			return err
-		}
+	if err := b.current.writeAt(version, changes); err != nil {
+		return err
 	}
-	return txn.CommitAt(version, nil)
+	if b.next != nil {
+		b.next.follow(version, changes)
+	}
+	return nil
 }
 
 // writeLarge writes changes that do not fit one transaction: first all of them
 // into the journal, then piece by piece as versions that nobody reads yet.
 func (b *Badger) writeLarge(changes []change, size int) (version uint64, err error) {
-	if err := writeJournal(b.dir, changes, size); err != nil {
+	if err := writeJournal(b.config.Dir, changes, size); err != nil {
 		return 0, err
 	}
 	return b.writePieces(changes)
@@ -330,7 +328,7 @@ func (b *Badger) writePieces(changes []change) (version uint64, err error) {
 			return 0, err
 		}
 	}
-	return version, removeJournal(b.dir)
+	return version, removeJournal(b.config.Dir)
 }
 
 // show lets readers from now on see a version, which contains all that waited.
@@ -339,22 +337,22 @@ func (b *Badger) show(version uint64) {
 	defer b.mu.Unlock()
 	b.version = version
 	b.waiting = waiting{}
-	b.db.SetDiscardTs(b.oldestRead())
+	b.current.db.SetDiscardTs(b.oldestRead())
 }
 
 // beginRead keeps Badger from dropping what the present version sees. The caller
 // holds mu and calls endRead later without it.
-func (b *Badger) beginRead() (version uint64) {
-	b.readers[b.version]++
-	return b.version
+func (b *Badger) beginRead() (g *generation, version uint64) {
+	b.current.readers[b.version]++
+	return b.current, b.version
 }
 
-func (b *Badger) endRead(version uint64) {
+func (b *Badger) endRead(g *generation, version uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.readers[version]--
-	if b.readers[version] == 0 {
-		delete(b.readers, version)
+	g.readers[version]--
+	if g.readers[version] == 0 {
+		delete(g.readers, version)
 		b.ended.Broadcast()
 	}
 }
@@ -362,61 +360,10 @@ func (b *Badger) endRead(version uint64) {
 // oldestRead is the oldest version that someone reads. The caller holds mu.
 func (b *Badger) oldestRead() uint64 {
 	oldest := b.version
-	for version := range b.readers {
+	for version := range b.current.readers {
 		oldest = min(oldest, version)
 	}
 	return oldest
-}
-
-func (b *Badger) getAt(version uint64, key []byte) ([]byte, error) {
-	txn := b.db.NewTransactionAt(version, false)
-	defer txn.Discard()
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading from store %s: %w", b.dir, err)
-	}
-	value, err := item.ValueCopy([]byte{})
-	if err != nil {
-		return nil, fmt.Errorf("reading from store %s: %w", b.dir, err)
-	}
-	return value, nil
-}
-
-// scanAt merges two ordered runs, the keys on disk and the changes that wait for
-// a sync; where both have a key the change counts.
-func (b *Badger) scanAt(version uint64, keys span, waiting []change, visit func(key, value []byte) bool) error {
-	txn := b.db.NewTransactionAt(version, false)
-	defer txn.Discard()
-	disk := txn.NewIterator(badger.IteratorOptions{Prefix: keys.prefix()})
-	defer disk.Close()
-	for disk.Seek(keys.from); disk.Valid() && keys.beforeEnd(disk.Item().Key()); disk.Next() {
-		item := disk.Item()
-		upTo := countUpTo(waiting, item.Key())
-		if !visitAll(waiting[:upTo], visit) {
-			return nil
-		}
-		overwritten := upTo > 0 && bytes.Equal(waiting[upTo-1].key, item.Key())
-		waiting = waiting[upTo:]
-		if overwritten {
-			continue
-		}
-		goOn := false
-		err := item.Value(func(value []byte) error {
-			goOn = visit(item.Key(), value)
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("reading from store %s: %w", b.dir, err)
-		}
-		if !goOn {
-			return nil
-		}
-	}
-	visitAll(waiting, visit)
-	return nil
 }
 
 // waiting is what was applied without sync and is not on disk: by key, the last

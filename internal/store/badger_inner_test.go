@@ -52,7 +52,7 @@ func TestOldVersionsLiveAsLongAsTheirReaders(t *testing.T) {
 		if got := oldest(); got != begun {
 			t.Errorf("while the scan goes on, version %d may go, want %d", got, begun)
 		}
-		if got, err := s.getAt(begun, []byte("a")); err != nil || string(got) != "first" {
+		if got, err := s.current.getAt(begun, []byte("a")); err != nil || string(got) != "first" {
 			t.Errorf("what the scan sees: got %q, %v, want first", got, err)
 		}
 		return true
@@ -70,7 +70,7 @@ func TestLargeBatchSurvivesItsPieces(t *testing.T) {
 	for n := uint32(0); batch.Size() <= s.transactionBytes; n++ {
 		batch.Set(U32(n), make([]byte, MaxValueBytes))
 	}
-	if err := s.db.Close(); err != nil {
+	if err := s.current.db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Apply(&batch, true); err == nil {
@@ -115,7 +115,7 @@ func TestUnsyncedIsBounded(t *testing.T) {
 // logs that.
 func TestBackgroundErrorStopsWrites(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
-	s.log.Errorf("error flushing memtable to disk: %v, retrying\n", os.ErrPermission)
+	s.current.log.Errorf("error flushing memtable to disk: %v, retrying\n", os.ErrPermission)
 	var batch Batch
 	batch.Set([]byte("a"), nil)
 	for range 2 {

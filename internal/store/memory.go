@@ -1,6 +1,9 @@
 package store
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // Memory is the store of tests and of the simulation. It keeps the whole
 // contract, and it can do what a disk does once a year: lose the unsynced tail
@@ -13,7 +16,10 @@ type Memory struct {
 	failNext error
 }
 
-var _ Store = (*Memory)(nil)
+var (
+	_ Store  = (*Memory)(nil)
+	_ Purger = (*Memory)(nil)
+)
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory { return &Memory{} }
@@ -71,6 +77,15 @@ func (m *Memory) Apply(batch *Batch, sync bool) error {
 		m.synced = m.tree.freeze()
 	}
 	return nil
+}
+
+// Purge lets go of the content as of the last sync, which may hold what has been
+// overwritten since.
+func (m *Memory) Purge(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return m.Apply(&Batch{}, true)
 }
 
 // Close makes what was applied survive a later Crash, as a folder closed in

@@ -9,6 +9,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 )
 
@@ -75,6 +76,17 @@ type Store interface {
 	// Close makes everything applied durable, waits for reads to end and
 	// releases the store. Closing twice is no error.
 	Close() error
+}
+
+// Purger is a store that can be told to forget. Both of this package can.
+type Purger interface {
+	// Purge returns nil when nothing that the store keeps, in memory or on a
+	// disk, holds a value that was overwritten or deleted before the call. It
+	// makes everything applied durable. The store is in use meanwhile; reads that
+	// began before the end of it hold it up, and a visit of Scan must not call it.
+	// An error means that nothing is known to be gone; the store works on, unless
+	// Apply says otherwise. It ends early when ctx does or when Close is called.
+	Purge(ctx context.Context) error
 }
 
 // PrefixEnd returns the first key after all that begin with prefix, or nil when
