@@ -197,7 +197,7 @@ func (l *ledger) routes() http.Handler {
 	handle("GET /api/v1/channels/{id}/events", l.events)
 	handle("GET /api/v1/channels/{id}/records", func(r *http.Request, id channel.ID) (any, error) {
 		items := []any{}
-		err := channel.Records(l.state, id, 1, func(e channel.Event) bool { items = append(items, l.view(e)); return true })
+		err := channel.Records(l.state, id, 1, func(e channel.Event) bool { items = append(items, l.view(id, e)); return true })
 		return map[string]any{"items": items}, err
 	})
 	handle("GET /api/v1/channels/{id}/subscriptions", l.subscriptions)
@@ -303,9 +303,9 @@ func (l *ledger) wraps(id channel.ID, epoch uint32, who string) (list []client.C
 	return list
 }
 
-func (l *ledger) view(e channel.Event) map[string]any {
+func (l *ledger) view(id channel.ID, e channel.Event) map[string]any {
 	v := map[string]any{
-		"event": e.Number, "op": e.Op, "actor": e.Actor, "place": map[string]any{"position": e.Position, "index": e.Index}, "time": e.Time.Std(),
+		"event": e.Number, "op": e.Op, "actor": must(channel.ActorOf(l.state, id, e)), "place": map[string]any{"position": e.Position, "index": e.Index}, "time": e.Time.Std(),
 		"head": e.Head, "entryHash": e.Entry, "operation": json.RawMessage(l.entries[e.Number]), "seq": e.Seq,
 	}
 	if e.ErasedBy != 0 {
@@ -331,7 +331,7 @@ func (l *ledger) events(r *http.Request, id channel.ID) (any, error) {
 			next = strconv.FormatUint(e.Number-1, 10)
 			return false
 		}
-		items = append(items, l.view(e))
+		items = append(items, l.view(id, e))
 		return true
 	})
 	return map[string]any{"items": items, "next": next}, err

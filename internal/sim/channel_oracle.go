@@ -74,8 +74,9 @@ func (a channelAudit) records() (err error) {
 		}
 		want := a.room.records[next]
 		next++
-		err = differs("record", fmt.Sprint(e.Seq, e.Number, e.After, e.Epoch, e.Actor, e.Place),
-			fmt.Sprint(next, want.event, want.after, want.epoch, want.actor, want.at))
+		author, fault := channel.ActorOf(a.at, a.id(), e)
+		err = firstOf(fault, differs("record", fmt.Sprint(e.Seq, e.Number, e.After, e.Epoch, author, e.Place),
+			fmt.Sprint(next, want.event, want.after, want.epoch, want.actor, want.at)))
 		return err == nil
 	})
 	return firstOf(fault, err, differs("records", next, len(a.room.records)))

@@ -16,6 +16,7 @@ import (
 	"weft/plugins/identity/did"
 	"weft/plugins/identity/operation"
 	"weft/plugins/identity/status"
+	"weft/plugins/streams/channel"
 	"weft/tangle"
 )
 
@@ -334,7 +335,13 @@ func (x *wallets) post(k tangle.Kind, data []byte) {
 }
 
 func (x *wallets) entry(k tangle.Kind, data []byte) tangle.Entry {
-	return tangle.NewEntry(k, tangle.Salt(x.bytes(len(tangle.Salt{}))), data)
+	var lasting []byte
+	if k == channel.Kind {
+		if op, err := channel.DecodeUnverified(x.network, data); err == nil {
+			lasting = op.Lasting()
+		}
+	}
+	return tangle.NewErasable(k, lasting, tangle.Salt(x.bytes(len(tangle.Salt{}))), data)
 }
 
 // repeat sends something old again.

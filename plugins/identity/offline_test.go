@@ -74,6 +74,8 @@ func (m memory) Delete(key []byte) {
 	_ = m.store.Apply(&b, false)
 }
 
+func (m memory) State() plugins.View { return memory{m.store, 's'} }
+
 func (m memory) Peek(string) plugins.View { return nil }
 
 // openOffline opens the plugin over memory.

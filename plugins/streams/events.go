@@ -93,7 +93,8 @@ func (s *streams) answerEvents(w http.ResponseWriter, c channel.Channel, p *page
 type recordFilter struct {
 	from, to         uint64 // seq
 	fields           map[byte]string
-	timeFrom, timeTo tangle.Time // commit time; 0: any
+	author           channel.DIDHash // of fields
+	timeFrom, timeTo tangle.Time     // commit time; 0: any
 	contains         []byte
 	descending       bool
 }
@@ -118,6 +119,7 @@ func readRecordFilter(r *http.Request) (f recordFilter, err error) {
 			f.fields[field] = value
 		}
 	}
+	f.author = channel.HashDID(f.fields[fieldAuthor])
 	if f.timeFrom, err = timeOf(r, "timeFrom"); err != nil {
 		return f, err
 	}
@@ -217,13 +219,13 @@ func (s *streams) narrow(x *reader, f recordFilter, low, high uint64) (uint64, u
 
 // seqs visits the seqs that may match, in the order of the list.
 func (s *streams) seqs(x *reader, f recordFilter, low, high uint64, visit func(uint64) bool) {
-	if !f.descending {
-		for _, field := range []byte{fieldTag, fieldType, fieldTopicSource, fieldTopicType, fieldAuthor} {
-			if value, asked := f.fields[field]; asked {
-				recordsBy(s.host.IndexView(), x.ID, field, value, low, func(seq uint64) bool { return seq <= high && visit(seq) })
-				return
-			}
+	for _, field := range []byte{fieldTag, fieldType, fieldTopicSource, fieldTopicType, fieldAuthor} {
+		if value, asked := f.fields[field]; asked {
+			recordsBy(s.host.IndexView(), x.ID, field, value, low, high, f.descending, visit)
+			return
 		}
+	}
+	if !f.descending {
 		for seq := low; seq <= high && visit(seq); seq++ {
 		}
 		return
@@ -237,27 +239,27 @@ func (s *streams) matches(f recordFilter, e channel.Event) bool {
 	if len(f.fields) == 0 && len(f.contains) == 0 {
 		return true
 	}
-	if e.Cleared {
+	tag, asksTag := f.fields[fieldTag]
+	_, asksAuthor := f.fields[fieldAuthor]
+	if e.Cleared || asksTag && e.Tag != tag || asksAuthor && e.Author != f.author {
 		return false
 	}
-	for field, have := range map[byte]string{fieldAuthor: e.Actor, fieldType: e.RecordType, fieldTag: e.Tag} {
-		if want, asked := f.fields[field]; asked && want != have {
-			return false
-		}
-	}
+	recordType, asksRecord := f.fields[fieldType]
 	topicType, asksType := f.fields[fieldTopicType]
 	topicSource, asksSource := f.fields[fieldTopicSource]
-	if !asksType && !asksSource && len(f.contains) == 0 {
+	if !asksRecord && !asksType && !asksSource && len(f.contains) == 0 {
 		return true
 	}
 	var said struct {
-		Topic  channel.Topic   `json:"topic"`
-		Public json.RawMessage `json:"public"`
+		RecordType string          `json:"recordType"`
+		Topic      channel.Topic   `json:"topic"`
+		Public     json.RawMessage `json:"public"`
 	}
 	if json.Unmarshal(s.host.Data(e.Position, e.Index), &said) != nil {
 		return false
 	}
-	return (!asksType || said.Topic.Type == topicType) && (!asksSource || said.Topic.Source == topicSource) && bytes.Contains(said.Public, f.contains)
+	return (!asksRecord || said.RecordType == recordType) && (!asksType || said.Topic.Type == topicType) &&
+		(!asksSource || said.Topic.Source == topicSource) && bytes.Contains(said.Public, f.contains)
 }
 
 // recordOf finds the record of the path, if the caller is served it.

@@ -117,11 +117,16 @@ func (s *streams) bundle(x *reader, end uint64) (channel.BundleSource, error) {
 	}
 	actors, erased := map[string]bool{}, map[uint64]bool{}
 	covered := map[tangle.Position]plugins.Checkpoint{newest.Size: newest}
+	var fault error
 	err := channel.Events(s.state(), x.ID, 0, func(e channel.Event) bool {
 		if e.Number >= end {
 			return false
 		}
-		if actors[e.Actor] = true; e.Cleared && e.ErasedBy >= end {
+		var actor string
+		if actor, fault = channel.ActorOf(s.state(), x.ID, e); fault != nil {
+			return false
+		}
+		if actors[actor] = true; e.Cleared && e.ErasedBy >= end {
 			erased[e.ErasedBy] = true
 		}
 		for _, size := range []tangle.Position{e.Position, e.Position + 1} { // the nearest before and behind
@@ -131,7 +136,7 @@ func (s *streams) bundle(x *reader, end uint64) (channel.BundleSource, error) {
 		}
 		return len(actors) <= maxActors
 	})
-	if err != nil {
+	if err = errors.Join(err, fault); err != nil {
 		s.damaged(err)
 		return source, err
 	}

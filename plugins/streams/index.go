@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -14,18 +15,27 @@ import (
 // of the ledger, and which records have an author, a type, a tag or a topic. It counts events and records as the state does:
 // both see the same accepted operations. H8 is the first 8 bytes of SHA-256: a hit is compared with the record itself. Keys:
 //
-//	n id                            -> last event u64, last seq u64
-//	o opHash 0                      -> position(8) index(2) of the entry that was accepted
-//	f opHash 0 position(8) index(2) -> a rejected entry: hash(32) code
-//	l position(8)                   -> index(2) and happening, of what was accepted of a message, in order
-//	r id field(1) H8(value) block u64 -> records by a field: a bit for each seq of the block
+//	n id                              -> last event u64, last seq u64, events u64 up to which retention has cleared
+//	o opHash 0                        -> position(8) index(2) of the entry that was accepted
+//	f opHash 0 position(8) index(2)   -> a rejected entry: hash(32) code
+//	z position(8) index(2)            -> of a rejected write: hash(32) of the entry, opHash
+//	l position(8)                     -> index(2) and happening, of what was accepted of a message, in order
+//	r id block u64 field(1) H8(value) -> records by a field: a bit for each seq of the block
+//
+// What a record is found by goes when its body does. Of one that came without its body only author and tag are known; in the end
+// both ways leave the same.
 const (
 	indexCount     = 'n'
 	indexAccepted  = 'o'
 	indexRejected  = 'f'
+	indexRefused   = 'z'
 	indexHappening = 'l'
 	indexRecord    = 'r'
 )
+
+// codeBadLasting is the core's code for an entry whose lasting part is not that of its operation: what is left of it once its
+// body is gone names another operation, or none.
+const codeBadLasting = "bad_lasting"
 
 // The fields that records are found by.
 const (
@@ -72,23 +82,37 @@ func parseHappening(b []byte) (h happening, ok bool) {
 // index notes an entry that is an operation.
 func (l ledger) index(x plugins.Index, e plugins.Ordered, rejected *plugins.Rejection) {
 	op, ok := e.Op.(*channel.Operation)
-	if !ok {
-		return // Check refused it: it names nothing that anyone could ask for
+	switch {
+	case !ok: // Check refused it: it names nothing that anyone could ask for
+	case rejected != nil:
+		noteRejected(x, op, e, rejected.Code)
+	default:
+		noteAccepted(x, op, e)
 	}
-	hash, place := op.Envelope.Hash, placeKey(e.Position, e.Index)
-	if rejected != nil {
-		x.Set(slices.Concat([]byte{indexRejected}, []byte(hash), []byte{0}, place), append(e.Hash[:len(e.Hash):len(e.Hash)], rejected.Code...))
+}
+
+func noteRejected(x plugins.Index, op *channel.Operation, e plugins.Ordered, code string) {
+	if code == codeBadLasting {
 		return
 	}
-	h := count(x, op, e.Hash)
-	x.Set(acceptedKey(hash), place)
-	message := happeningKey(e.Position)
+	place := placeKey(e.Position, e.Index)
+	x.Set(slices.Concat([]byte{indexRejected}, []byte(op.Hash), []byte{0}, place), append(e.Hash[:len(e.Hash):len(e.Hash)], code...))
+	if op.Op == channel.Write {
+		x.Set(append([]byte{indexRefused}, place...), append(e.Hash[:len(e.Hash):len(e.Hash)], op.Hash...))
+	}
+}
+
+func noteAccepted(x plugins.Index, op *channel.Operation, e plugins.Ordered) {
+	place, message := placeKey(e.Position, e.Index), happeningKey(e.Position)
+	h, gone := count(x, op, e.Hash)
+	x.Set(acceptedKey(op.Hash), place)
 	x.Set(message, slices.Concat(x.Get(message), place[8:], h.bytes()))
 	if op.Op == channel.Write {
 		for field, value := range searched(op) {
-			setBit(x, recordKey(h.Channel, field, value, h.Seq), h.Seq)
+			setBit(x, recordKey(h.Channel, h.Seq/seqsPerBlock, field, value), h.Seq)
 		}
 	}
+	clearBits(x, h.Channel, gone)
 }
 
 // setBit notes a seq in its block.
@@ -99,13 +123,43 @@ func setBit(x plugins.Index, key []byte, seq uint64) {
 	x.Set(key, bits)
 }
 
-// count gives an accepted operation its numbers.
-func count(x plugins.Index, op *channel.Operation, entry tangle.Hash) happening {
-	h := happening{Entry: entry, Channel: op.Channel, Op: op.Op}
+// clearBits forgets what records are found by.
+func clearBits(x plugins.Index, id channel.ID, seqs []uint64) {
+	masks := map[uint64]*[seqsPerBlock / 8]byte{}
+	for _, seq := range seqs {
+		block := seq / seqsPerBlock
+		if masks[block] == nil {
+			masks[block] = &[seqsPerBlock / 8]byte{}
+		}
+		masks[block][seq%seqsPerBlock/8] |= 1 << (seq % 8)
+	}
+	for block, mask := range masks {
+		var changed []plugins.Write
+		x.Scan(blockKey(id, block), blockKey(id, block+1), func(key, bits []byte) bool {
+			left := slices.Clone(bits)
+			for i := range left {
+				left[i] &^= mask[i]
+			}
+			switch {
+			case bytes.Equal(left, bits):
+			case bytes.Equal(left, make([]byte, len(left))):
+				changed = append(changed, plugins.Write{Key: slices.Clone(key)})
+			default:
+				changed = append(changed, plugins.Write{Key: slices.Clone(key), Value: left})
+			}
+			return true
+		})
+		plugins.Put(x, changed)
+	}
+}
+
+// count gives an accepted operation its numbers, and says which records' bodies go with it.
+func count(x plugins.Index, op *channel.Operation, entry tangle.Hash) (h happening, gone []uint64) {
+	h = happening{Entry: entry, Channel: op.Channel, Op: op.Op}
 	key := append([]byte{indexCount}, op.Channel[:]...)
-	var seq uint64
-	if b := x.Get(key); len(b) == 16 {
-		h.Event, seq = binary.BigEndian.Uint64(b)+1, binary.BigEndian.Uint64(b[8:])
+	var seq, cleared uint64
+	if b := x.Get(key); len(b) == 24 {
+		h.Event, seq, cleared = binary.BigEndian.Uint64(b)+1, binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])
 	}
 	switch op.Op {
 	case channel.Write:
@@ -114,16 +168,39 @@ func count(x plugins.Index, op *channel.Operation, entry tangle.Hash) happening 
 	case channel.Erase:
 		h.Seq = op.Seq
 	}
-	x.Set(key, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, h.Event), seq))
-	return h
+	cleared, gone = goneWith(x.State(), h, cleared)
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 24), h.Event)
+	b = binary.BigEndian.AppendUint64(b, seq)
+	x.Set(key, binary.BigEndian.AppendUint64(b, cleared))
+	return h, gone
+}
+
+// goneWith are the records whose bodies go with an operation: what it erases, and from an event on those that it has cleared
+// after their retention. The state is that behind it, which Apply has just written: it can be read.
+func goneWith(state plugins.View, h happening, from uint64) (upto uint64, seqs []uint64) {
+	if h.Op == channel.Erase {
+		if e, _, err := channel.ReadRecord(state, h.Channel, h.Seq); err == nil && e.Cleared {
+			seqs = append(seqs, h.Seq)
+		}
+	}
+	head, err := channel.ReadHead(state, h.Channel)
+	if err != nil {
+		return from, seqs
+	}
+	for upto = from; upto < head.Cleared; upto++ {
+		if e, err := channel.ReadEvent(state, h.Channel, upto); err == nil && e.IsRecord() {
+			seqs = append(seqs, e.Seq)
+		}
+	}
+	return upto, seqs
 }
 
 // searched are the fields that a record is found by.
-func searched(op *channel.Operation) map[byte]string {
-	fields := map[byte]string{fieldAuthor: op.Actor}
+func searched(op *channel.Operation) map[byte]valueHash {
+	fields := map[byte]valueHash{fieldAuthor: valueHash(op.Author[:])}
 	add := func(field byte, value string) {
 		if value != "" {
-			fields[field] = value
+			fields[field] = hashValue(value)
 		}
 	}
 	add(fieldType, op.Record.RecordType)
@@ -145,10 +222,20 @@ func happeningKey(position tangle.Position) []byte {
 
 func acceptedKey(opHash string) []byte { return append(append([]byte{indexAccepted}, opHash...), 0) }
 
-func recordKey(id channel.ID, field byte, value string, seq uint64) []byte {
+// valueHash is H8: of an author it begins what stands for the DID in the state.
+type valueHash [8]byte
+
+func hashValue(value string) valueHash {
 	sum := sha256.Sum256([]byte(value))
-	b := append([]byte{indexRecord}, id[:]...)
-	return binary.BigEndian.AppendUint64(append(append(b, field), sum[:8]...), seq/seqsPerBlock)
+	return valueHash(sum[:8])
+}
+
+func blockKey(id channel.ID, block uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte{indexRecord}, id[:]...), block)
+}
+
+func recordKey(id channel.ID, block uint64, field byte, value valueHash) []byte {
+	return append(append(blockKey(id, block), field), value[:]...)
 }
 
 // seqsPerBlock is how many seqs share a key of the records by a field.
@@ -211,17 +298,26 @@ func happenings(v plugins.View, from tangle.Position, visit func(tangle.Position
 	})
 }
 
-// recordsBy visits the seqs of records with a value in a field, from one on, ascending; a few may be others.
-func recordsBy(v plugins.View, id channel.ID, field byte, value string, from uint64, visit func(seq uint64) bool) {
-	low := recordKey(id, field, value, from)
-	high := append(recordKey(id, field, value, 1<<64-1), 0)
-	v.Scan(low, high, func(key, bits []byte) bool {
-		first := binary.BigEndian.Uint64(key[len(key)-8:]) * seqsPerBlock
+// recordsBy visits the seqs from low to high of records with a value in a field, ascending or descending; a few may be others.
+func recordsBy(v plugins.View, id channel.ID, field byte, value string, low, high uint64, descending bool, visit func(seq uint64) bool) {
+	if low > high {
+		return
+	}
+	hash, first, last := hashValue(value), low/seqsPerBlock, high/seqsPerBlock
+	for n := range last - first + 1 {
+		block := first + n
+		if descending {
+			block = last - n
+		}
+		bits := v.Get(recordKey(id, block, field, hash))
 		for i := range min(uint64(len(bits))*8, seqsPerBlock) {
-			if bits[i/8]&(1<<(i%8)) != 0 && first+i >= from && !visit(first+i) {
-				return false
+			if descending {
+				i = seqsPerBlock - 1 - i
+			}
+			seq := block*seqsPerBlock + i
+			if bits[i/8]&(1<<(i%8)) != 0 && seq >= low && seq <= high && !visit(seq) {
+				return
 			}
 		}
-		return true
-	})
+	}
 }

@@ -70,5 +70,20 @@ func Ledger(network tangle.ID, section json.RawMessage) (plugins.Plugin, error) 
 }
 
 func (l ledger) plugin() plugins.Plugin {
-	return plugins.Plugin{Kinds: []tangle.Kind{channel.Kind}, Check: l.check, CheckAll: l.checkAll, Apply: l.apply, Index: l.index}
+	return plugins.Plugin{
+		Kinds: []tangle.Kind{channel.Kind}, Check: l.check, CheckAll: l.checkAll, Apply: l.apply, Index: l.index, Lasting: lasting, Restore: restore,
+	}
+}
+
+// lasting is what stays of a record's operation once its body goes; of others all stays.
+func lasting(_ tangle.Kind, op plugins.Op) []byte {
+	if o, ok := op.(*channel.Operation); ok {
+		return o.Lasting()
+	}
+	return nil
+}
+
+// restore makes the operation of a record again of what is left of it.
+func restore(_ tangle.Kind, left []byte) (plugins.Op, error) {
+	return plugins.OpOf(channel.Restore(left))
 }

@@ -60,7 +60,11 @@ func (s *streams) judgeClaim(x *reader, c claim) (verdict, error) {
 		s.damaged(err)
 		return v, err
 	}
-	v.Author, v.Time, v.Place = e.Actor, timeText(e.Time), &rest.Place{Position: e.Position, Index: e.Index}
+	if v.Author, err = channel.ActorOf(s.state(), x.ID, e); err != nil {
+		s.damaged(err)
+		return v, err
+	}
+	v.Time, v.Place = timeText(e.Time), &rest.Place{Position: e.Position, Index: e.Index}
 	switch {
 	case e.ContentHash != c.ContentHash:
 		v.Code = "hash_mismatch"

@@ -173,10 +173,15 @@ const maxSuperseding = 100
 // viewEvent shows an event with its operation.
 func (s *streams) viewEvent(c channel.Channel, e channel.Event, final tangle.Position) (eventView, error) {
 	if e.IsRecord() && s.pastRetention(c, e) { // it is cleared with one of the next operations
-		e.Cleared, e.Actor, e.Created = true, "", 0
+		e.Cleared, e.Author, e.Created = true, channel.DIDHash{}, 0
+	}
+	actor, err := channel.ActorOf(s.state(), c.ID, e)
+	if err != nil {
+		s.damaged(err)
+		return eventView{}, err
 	}
 	v := eventView{
-		Event: e.Number, Seq: e.Seq, Op: e.Op, Actor: e.Actor, Place: rest.Place{Position: e.Position, Index: e.Index}, Time: e.Time.String(),
+		Event: e.Number, Seq: e.Seq, Op: e.Op, Actor: actor, Place: rest.Place{Position: e.Position, Index: e.Index}, Time: e.Time.String(),
 		Created: timeText(e.Created), Final: e.Position < final, Head: e.Head, EntryHash: e.Entry, Member: e.By, SkewSeconds: e.SkewSeconds(),
 	}
 	if !e.Cleared {
@@ -199,9 +204,15 @@ func (s *streams) addRecord(v *eventView, id channel.ID, e channel.Event) error 
 			s.damaged(err)
 			return err
 		}
-		if found {
-			v.SupersededBy = append(v.SupersededBy, superseding{seq, correction.Actor})
+		if !found {
+			continue
 		}
+		author, err := channel.ActorOf(s.state(), id, correction)
+		if err != nil {
+			s.damaged(err)
+			return err
+		}
+		v.SupersededBy = append(v.SupersededBy, superseding{seq, author})
 	}
 	if e.ErasedBy == 0 {
 		return nil

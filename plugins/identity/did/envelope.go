@@ -92,6 +92,14 @@ func (e *Envelope) Verify() error { return VerifyAll([]*Envelope{e})[0] }
 // Inside is the envelope of what embeds one.
 func (e *Envelope) Inside() *Envelope { return e }
 
+// Sum is the SHA-256 of the canonical body, which Hash names.
+func (e *Envelope) Sum() [sha256.Size]byte { return e.sum }
+
+// Left is the envelope of an operation of which no more is left than op and Sum: it has no body, and no proof that verifies.
+func Left(op string, sum [sha256.Size]byte) *Envelope {
+	return &Envelope{Op: op, Hash: multihash(sum), sum: sum}
+}
+
 // Enveloped is a decoded operation: each embeds its envelope.
 type Enveloped interface{ Inside() *Envelope }
 

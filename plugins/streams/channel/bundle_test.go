@@ -56,7 +56,11 @@ func (n *orderedLog) author() tangle.Member { return n.genesis.Members[0].Key }
 
 func (n *orderedLog) order(now tangle.Time, kind tangle.Kind, data []byte) did.Place {
 	at := len(n.messages)
-	entry := tangle.NewEntry(kind, tangle.Salt{byte(at), byte(at >> 8)}, data)
+	var lasting []byte
+	if op, err := DecodeUnverified(n.genesis.ID(), data); kind == Kind && err == nil {
+		lasting = op.Lasting()
+	}
+	entry := tangle.NewErasable(kind, lasting, tangle.Salt{byte(at), byte(at >> 8)}, data)
 	h := tangle.Header{Author: n.author(), Seq: tangle.Seq(at + 1), Time: now, Parents: []tangle.ID{n.genesis.ID()}}
 	m, err := n.codec().Seal(h, []tangle.Entry{entry}, func(input []byte) tangle.Signature {
 		return tangle.Signature(ed25519.Sign(n.keys[n.author()], input))
@@ -116,19 +120,16 @@ func (n *orderedLog) note(size int) []byte {
 func (n *orderedLog) receipt(p tangle.Position, gone bool) []byte {
 	size := len(n.messages)
 	m := n.messages[p]
+	entry := m.Entries[0]
 	if gone {
-		erased, err := n.codec().Erase(m, 0)
-		if err != nil {
-			panic(err)
-		}
-		m = erased
+		entry = tangle.Entry{Kind: tangle.KindErased, Hash: entry.Hash}
 	}
 	proof, err := tlog.ProveRecord(int64(size), int64(p), n)
 	if err != nil {
 		panic(err)
 	}
 	parts := receipt.Parts{
-		Network: n.genesis.ID(), Entry: m.Entries[0], Header: m.HeaderBytes(), Signature: m.Signature, EntryPath: m.EntryPath(0), Position: p,
+		Network: n.genesis.ID(), Entry: entry, Header: m.HeaderBytes(), Signature: m.Signature, EntryPath: m.EntryPath(0), Position: p,
 		Leaf: n.leaves[p], Note: n.note(size),
 	}
 	for _, h := range proof {

@@ -13,15 +13,18 @@ import (
 	"weft/tangle"
 )
 
-// Operation is a decoded operation with a good proof. Members that its Op does not have are zero.
+// Operation is a decoded operation with a good proof, or one that Restore has made of what is left of it. Members that its Op
+// does not have are zero.
 type Operation struct {
 	*did.Envelope
-	Op      Op
-	Channel ID
-	Actor   string
-	Nonce   Nonce
-	Created tangle.Time // the actor's claim
-	After   After       // not in create
+	Op       Op
+	Restored bool // an accepted write whose body is gone: Actor is empty, and of Record only what the state keeps is there
+	Channel  ID
+	Actor    string
+	Author   DIDHash // of Actor
+	Nonce    Nonce
+	Created  tangle.Time // the actor's claim
+	After    After       // not in create
 
 	Access       Access   // create
 	Profile      Profile  // create
@@ -114,6 +117,7 @@ func (op *Operation) readHeader(m reader) {
 	op.Channel = ID(m.hash("channel"))
 	copy(op.Nonce[:], m.Bytes("nonce", NonceBytes))
 	op.Actor = m.actor("actor")
+	op.Author = HashDID(op.Actor)
 	op.Created = m.millis("created")
 	if op.Op == Create {
 		return
@@ -317,6 +321,9 @@ func (m reader) millis(name string) tangle.Time {
 	}
 	return tangle.TimeOf(t)
 }
+
+// maxCreated is the last moment that created can name: the end of the year 9999, in milliseconds.
+const maxCreated tangle.Time = 253_402_300_799_999
 
 // base64 reads 1 to max bytes in base64url.
 func (m reader) base64(name string, max int) []byte {
@@ -686,8 +693,12 @@ func (m reader) body() *Body {
 func (m reader) blob(outer reader) *Blob {
 	b := &Blob{Root: m.hash("root"), Size: m.Integer("size", 1, MaxBlob), Chunks: int(m.Integer("chunks", 1, MaxBlob/ChunkBytes))}
 	outer.Judge(m.Done())
-	if int64(b.Chunks) != (b.Size+ChunkBytes-1)/ChunkBytes {
+	if !b.isPossible() {
 		outer.Judge(reject("bad_value", "%d bytes are not %d chunks", b.Size, b.Chunks))
 	}
 	return b
+}
+
+func (b *Blob) isPossible() bool {
+	return b.Size >= 1 && b.Size <= MaxBlob && int64(b.Chunks) == (b.Size+ChunkBytes-1)/ChunkBytes
 }

@@ -359,11 +359,26 @@ func (l *ledger) compare(rt *rapid.T, r *reference, people []*person, id ID) {
 	}
 }
 
-// replay applies the accepted operations anew, as a node does that joins afterwards: events, heads and state are the same.
+// replay applies the accepted operations anew, as a node does that joins afterwards, whole and as what is left of them: events,
+// heads and state are the same.
 func (l *ledger) replay(rt rapid.TB, id ID) {
+	l.replayAs(rt, func(op *Operation) *Operation { return op })
+	l.replayAs(rt, func(op *Operation) *Operation {
+		if op.Op != Write {
+			return op
+		}
+		left, err := Restore(op.Lasting())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		return left
+	})
+}
+
+func (l *ledger) replayAs(rt rapid.TB, as func(*Operation) *Operation) {
 	state := memory{}
 	for n := range uint64(len(l.entries)) {
-		writes, err := Next(state, l.identity, mustDecode(l.t, l.entries[n]), l.places[n])
+		writes, err := Next(state, l.identity, as(mustDecode(l.t, l.entries[n])), l.places[n])
 		if err != nil {
 			rt.Fatalf("event %d in replay: %v", n, err)
 		}
@@ -402,6 +417,8 @@ func TestContract(t *testing.T) {
 				plugins.Put(state, writes)
 				return err
 			},
+			Lasting: func(_ tangle.Kind, op plugins.Op) []byte { return op.(*Operation).Lasting() },
+			Restore: func(_ tangle.Kind, lasting []byte) (plugins.Op, error) { return plugins.OpOf(Restore(lasting)) },
 		}, nil
 	}}
 	ids := []ID{NewID(network, people[0].did, Nonce{1}), NewID(network, people[0].did, Nonce{2})}

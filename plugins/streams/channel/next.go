@@ -17,6 +17,8 @@ import (
 // identity plugin, both as of this entry; a nil identity knows no did:weft. The first failure is the code: expired,
 // unknown_channel, replayed, rate_limited (create), unknown_did, deactivated, not_entitled, bad_after, not_participant,
 // right_missing, not_valid_now, owner_only, then those of the operation. An error that is no rejection means damaged state.
+//
+// A restored operation is known to have been accepted here: it is not judged, and writes what it wrote when it was whole.
 func Next(v, identity plugins.View, op *Operation, at did.Place) ([]did.Write, error) {
 	return newJudge(v, identity, op, at).next()
 }
@@ -26,6 +28,9 @@ func newJudge(v, identity plugins.View, op *Operation, at did.Place) *judge {
 }
 
 func (j *judge) next() ([]did.Write, error) {
+	if j.op.Restored {
+		return j.restored()
+	}
 	if err := j.admissible(); err != nil {
 		return nil, err
 	}
@@ -38,6 +43,7 @@ func (j *judge) next() ([]did.Write, error) {
 	if err := j.execute(); err != nil {
 		return nil, err
 	}
+	j.spend()
 	return j.finish()
 }
 
@@ -70,7 +76,7 @@ func (j *judge) admissible() error {
 	switch {
 	case err != nil:
 		return err
-	case found && j.op.Op == Create, found && j.get(nonceKey(j.op.Channel, j.op.Actor, j.op.Nonce)) != nil:
+	case found && j.op.Op == Create, found && j.get(nonceKey(j.op.Channel, j.op.Author, j.op.Nonce)) != nil:
 		return reject("replayed", "this nonce of the actor has counted in the channel")
 	case !found && j.op.Op != Create:
 		return reject("unknown_channel", "%s", j.op.Channel)
@@ -91,7 +97,7 @@ func (j *judge) load() (found bool, err error) {
 	if j.head, err = parseHead(j.get(key(prefixHead, j.op.Channel))); err != nil {
 		return true, err
 	}
-	j.actor, err = j.participant(j.op.Actor)
+	j.actor, err = j.participantOf(j.op.Author)
 	return true, err
 }
 
@@ -104,8 +110,10 @@ func (j *judge) countCreate() error {
 }
 
 // participant returns a participant, nil if there is no such.
-func (j *judge) participant(did string) (*Participant, error) {
-	p, found, err := parseParticipant(j.get(participantKey(j.op.Channel, did)))
+func (j *judge) participant(did string) (*Participant, error) { return j.participantOf(HashDID(did)) }
+
+func (j *judge) participantOf(of DIDHash) (*Participant, error) {
+	p, found, err := parseParticipant(j.get(participantKey(j.op.Channel, of)))
 	if !found || err != nil {
 		return nil, err
 	}
@@ -113,7 +121,7 @@ func (j *judge) participant(did string) (*Participant, error) {
 }
 
 func (j *judge) put(p *Participant) {
-	j.set(participantKey(j.op.Channel, p.DID), p.bytes())
+	j.set(participantKey(j.op.Channel, HashDID(p.DID)), p.bytes())
 	j.set(membershipKey(p.DID, j.op.Channel), []byte{1})
 }
 
@@ -177,10 +185,7 @@ func (d *draft) Scan(from, to []byte, visit func(key, value []byte) bool) {
 
 // execute judges and applies the rules of the operation.
 func (j *judge) execute() error {
-	j.event = Event{Op: j.op.Op, Place: j.at, Actor: j.op.Actor, Created: j.op.Created, After: j.op.After.Event}
-	if j.op.Op != Create {
-		j.event.Number = j.head.Event + 1
-	}
+	j.begin()
 	switch j.op.Op {
 	case Create:
 		return j.create()
@@ -210,7 +215,25 @@ func (j *judge) execute() error {
 	return fmt.Errorf("channel: operation %q", j.op.Op)
 }
 
-// finish writes what every accepted operation writes.
+// begin makes the event.
+func (j *judge) begin() {
+	j.event = Event{Op: j.op.Op, Place: j.at, Created: j.op.Created, After: j.op.After.Event}
+	if j.op.Op != Create {
+		j.event.Number = j.head.Event + 1
+	}
+	if j.event.IsRecord() {
+		j.event.Author = j.op.Author
+	} else {
+		j.event.Actor = j.op.Actor
+	}
+}
+
+// spend notes that the nonce has counted.
+func (j *judge) spend() {
+	j.set(nonceKey(j.op.Channel, j.op.Author, j.op.Nonce), be64(j.event.Number))
+}
+
+// finish writes what every accepted operation writes, but for its nonce.
 func (j *judge) finish() ([]did.Write, error) {
 	id := j.op.Channel
 	if err := j.retain(); err != nil {
@@ -226,9 +249,6 @@ func (j *judge) finish() ([]did.Write, error) {
 		j.event.Epoch = j.head.Epoch
 	}
 	j.set(eventKey(id, j.event.Number), j.event.bytes())
-	if j.op.Envelope != nil { // an operation that is gone has no nonce any more
-		j.set(nonceKey(id, j.op.Actor, j.op.Nonce), be64(j.event.Number))
-	}
 	j.set(key(prefixHead, id), j.head.bytes())
 	if j.changed {
 		j.set(key(prefixChannel, id), j.channel.bytes())

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weft/plugins"
+	"weft/plugins/identity/did"
 )
 
 func isRejection(err error) bool { return plugins.Rejected(err) != nil }
@@ -34,10 +35,31 @@ func (j *judge) write() error {
 	if r.Body != nil && r.Body.Blob != nil && j.get(key(prefixBlob, j.op.Channel, r.Body.Blob.Root[:])) != nil {
 		return reject("blob_taken", "the blob belongs to another record")
 	}
-	j.actor.Records++
-	j.set(participantKey(j.op.Channel, j.actor.DID), j.actor.bytes()) // that it takes part is known
+	j.countRecord()
 	j.record(r)
 	return nil
+}
+
+// restored executes what is left of a write. Members have certified that it was accepted here, so that nothing is judged.
+func (j *judge) restored() ([]did.Write, error) {
+	found, err := j.load()
+	switch {
+	case err != nil:
+		return nil, err
+	case !found || j.actor == nil:
+		return nil, fmt.Errorf("channel: a record of %s was accepted whose author is no participant", j.op.Channel)
+	}
+	j.begin()
+	j.countRecord()
+	j.record(j.op.Record)
+	j.spend()
+	return j.finish()
+}
+
+// countRecord counts a record of the actor under its grant.
+func (j *judge) countRecord() {
+	j.actor.Records++
+	j.set(participantKey(j.op.Channel, j.op.Author), j.actor.bytes()) // that it takes part is known
 }
 
 // checkTag holds that one source of the right to write covers the tag, and that the channel has it.
@@ -115,7 +137,7 @@ func (j *judge) record(r Record) {
 	id, h, e := j.op.Channel, &j.head, &j.event
 	h.Seq++
 	h.RecordTime = j.at.Time
-	e.Seq, e.ContentHash, e.RecordType, e.Tag, e.Supersedes = h.Seq, r.ContentHash, r.RecordType, r.Tag, r.Supersedes
+	e.Seq, e.ContentHash, e.Tag, e.Supersedes = h.Seq, r.ContentHash, r.Tag, r.Supersedes
 	if r.Epoch != 0 {
 		e.Sealed, e.Epoch = true, r.Epoch
 	}
@@ -144,7 +166,7 @@ func (j *judge) erase() error {
 	if !found {
 		return reject("unknown_record", "record %d", j.op.Seq)
 	}
-	if e.Actor != j.op.Actor {
+	if e.Author != j.op.Author {
 		if err := j.need(Admin); err != nil {
 			return err
 		}
@@ -165,10 +187,8 @@ func (j *judge) erase() error {
 	return nil
 }
 
-// clear drops who wrote the record and what it can be found by: its entry's body is going.
-func (e *Event) clear() {
-	e.Actor, e.Created, e.RecordType, e.Tag, e.Cleared = "", 0, "", "", true
-}
+// clear drops who wrote the record, when, and its tag: its entry's body is going.
+func (e *Event) clear() { e.Author, e.Created, e.Tag, e.Cleared = DIDHash{}, 0, "", true }
 
 // retain clears records that are older than the channel keeps them, at most MaxCleared events in one step.
 func (j *judge) retain() error {

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,6 +22,9 @@ func ReadChannel(v plugins.View, id ID) (c Channel, h Head, err error) {
 	h, err = parseHead(v.Get(key(prefixHead, id)))
 	return c, h, err
 }
+
+// ReadHead returns where a channel that is known to be there has come to. An error means damaged state.
+func ReadHead(v plugins.View, id ID) (Head, error) { return parseHead(v.Get(key(prefixHead, id))) }
 
 // Channels visits all channels in the order of their ids, from the first that is not before from.
 func Channels(v plugins.View, from ID, visit func(Channel) bool) error {
@@ -57,7 +61,20 @@ func (c *Channel) PastRetention(e Event, t tangle.Time) bool {
 
 // ReadParticipant returns a participant, and whether the DID ever was one or asked to be.
 func ReadParticipant(v plugins.View, id ID, did string) (p Participant, found bool, err error) {
-	return parseParticipant(v.Get(participantKey(id, did)))
+	return parseParticipant(v.Get(participantKey(id, HashDID(did))))
+}
+
+// ActorOf is the DID of who made an event; "" if it is cleared. Records name their author by its hash, which is that of a
+// participant.
+func ActorOf(v plugins.View, id ID, e Event) (string, error) {
+	if !e.IsRecord() || e.Author == (DIDHash{}) {
+		return e.Actor, nil
+	}
+	r := scanner{b: v.Get(participantKey(id, e.Author))}
+	if name := r.text(); !r.short {
+		return name, nil
+	}
+	return "", fmt.Errorf("channel: the author of event %d of %s is no participant", e.Number, id)
 }
 
 // Participants visits the subscriptions of a channel in the order of their keys. from is the key to go on at: "" is the
@@ -135,7 +152,7 @@ func ReadTombstone(v plugins.View, id ID, seq uint64) (t Tombstone, found bool, 
 
 // FindNonce returns the event that an actor's nonce made, and whether it made one: what became of an operation.
 func FindNonce(v plugins.View, id ID, actor string, nonce Nonce) (event uint64, found bool) {
-	b := v.Get(nonceKey(id, actor, nonce))
+	b := v.Get(nonceKey(id, HashDID(actor), nonce))
 	if len(b) != 8 {
 		return 0, false
 	}
@@ -221,7 +238,7 @@ func (c *Channel) Sees(h Head, p *Participant, e Event) bool {
 	rights := c.Holds(p)
 	switch {
 	case !rights.Reads():
-		return e.Actor == p.DID
+		return e.IsOf(p.DID)
 	case p.Grant.ValidUntil != 0 && e.Time >= p.Grant.ValidUntil:
 		return false
 	case !e.IsRecord() || rights&Audit != 0 || c.History == Full:

@@ -130,23 +130,57 @@ func TestErase(t *testing.T) {
 	l.want("wrong_state", writer, NewErase(l.header(writer, id), 2, "x"))
 	after, _, _ := ReadRecord(l.state, id, 1)
 	want := before
-	want.Actor, want.Created, want.RecordType, want.Tag, want.Cleared, want.ErasedBy = "", 0, "", "", true, 6
+	want.Author, want.Created, want.Tag, want.Cleared, want.ErasedBy = DIDHash{}, 0, "", true, 6
 	if after.Entry != before.Entry || after.Head != before.Head || after != want {
 		t.Errorf("%+v, want %+v", after, want)
 	}
-	if e, _, _ := ReadRecord(l.state, id, 2); e.Actor != writer.did || e.ErasedBy != 7 || e.Cleared {
+	if e, _, _ := ReadRecord(l.state, id, 2); !e.IsOf(writer.did) || e.ErasedBy != 7 || e.Cleared {
 		t.Errorf("a detached record is %+v", e)
 	}
 	if tomb, ok, _ := ReadTombstone(l.state, id, 1); !ok || tomb.By != writer.did || tomb.Reason != "gdpr_art17" || tomb.Event != 6 {
 		t.Errorf("tombstone %+v", tomb)
 	}
 	l.want("unknown_record", owner, l.sealed(owner, id, "x", RecordTerms{Supersedes: 1}))
-	l.state.Scan([]byte{0}, []byte{'t'}, func(k, v []byte) bool {
-		if k[0] == prefixEvent && bytes.Contains(v, []byte(writer.did)) && bytes.Contains(v, before.Entry[:]) {
-			t.Error("the author stands in the state")
+	if by, err := ActorOf(l.state, id, before); by != writer.did || err != nil {
+		t.Errorf("the author was %q, %v", by, err)
+	}
+	if by, err := ActorOf(l.state, id, after); by != "" || err != nil {
+		t.Errorf("the author is %q, %v", by, err)
+	}
+}
+
+// TestNothingOfTheErased: behind an erasure no value of the state but that of the participant and of who erased it says who
+// wrote the record, nor what it was called.
+func TestNothingOfTheErased(t *testing.T) {
+	l := newLedger(t)
+	owner, writer := l.weft("owner"), l.weft("writer")
+	id := l.create(owner, func(t *CreateTerms) { t.Settings.Tags = &[]string{"vanishing-tag"} })
+	l.want("", owner, NewAuthorize(l.header(owner, id), []Grant{{Participant: writer.did, Rights: Order}}, nil, nil))
+	author := HashDID(writer.did)
+	searched := map[string][]byte{
+		"author": []byte(writer.did), "author's hash": author[:], "type": []byte("vanishing-type"), "tag": []byte("vanishing-tag"), "topic": []byte("vanishing-topic"),
+	}
+	find := func(what string) (n int) {
+		l.state.Scan([]byte{0}, nil, func(k, v []byte) bool {
+			known := k[0] == prefixChannel || k[0] == prefixParticipant || k[0] == prefixMembership
+			if !known && (bytes.Contains(k, searched[what]) || bytes.Contains(v, searched[what])) {
+				n++
+			}
+			return true
+		})
+		return n
+	}
+	body := l.sealed(writer, id, "inline", RecordTerms{Tag: "vanishing-tag", RecordType: "vanishing-type", Topic: &Topic{"vanishing-topic", "x"}})
+	l.want("", writer, body)
+	if find("author's hash") == 0 || find("tag") == 0 {
+		t.Error("the record has neither author nor tag: the test does not look")
+	}
+	l.want("", owner, NewErase(l.header(owner, id), 1, "gdpr_art17"))
+	for what := range searched {
+		if n := find(what); n > 0 {
+			t.Errorf("%d values hold the %s of what is erased", n, what)
 		}
-		return true
-	})
+	}
 }
 
 func TestAuditProfile(t *testing.T) {

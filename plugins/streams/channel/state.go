@@ -23,7 +23,7 @@ import (
 //	s id block u64           events u64 of the records of the block, in their order
 //	x id seq u64 seq u64     1: the second record supersedes the first
 //	t id seq u64             Tombstone, JSON
-//	n id H(actor | nonce)    event u64: nonces that have counted
+//	n id H(H(actor) | nonce) event u64: nonces that have counted
 //	b id root                seq u64: whose blob this is
 //	e id number u32          OpenedEpoch, binary
 //	w id number u32 H(did)   events u64, oldest first: operations with wraps of that epoch to that DID
@@ -64,12 +64,18 @@ func key(prefix byte, id ID, more ...[]byte) []byte {
 func be64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 
+// DIDHash is the SHA-256 of a DID. Zero stands for none.
+type DIDHash [sha256.Size]byte
+
+// HashDID is what stands for a DID where its text must not.
+func HashDID(did string) DIDHash { return sha256.Sum256([]byte(did)) }
+
 func hashOf(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
 }
 
-func participantKey(id ID, did string) []byte { return key(prefixParticipant, id, hashOf(did)) }
+func participantKey(id ID, of DIDHash) []byte { return key(prefixParticipant, id, of[:]) }
 func eventKey(id ID, n uint64) []byte         { return key(prefixEvent, id, be64(n)) }
 func epochKey(id ID, number uint32) []byte    { return key(prefixEpoch, id, be32(number)) }
 
@@ -87,8 +93,8 @@ func wrapKey(id ID, number uint32, did string) []byte {
 	return key(prefixWrap, id, be32(number), hashOf(did))
 }
 
-func nonceKey(id ID, actor string, nonce Nonce) []byte {
-	return key(prefixNonce, id, hashOf(actor+string(nonce[:])))
+func nonceKey(id ID, actor DIDHash, nonce Nonce) []byte {
+	return key(prefixNonce, id, hashOf(string(actor[:])+string(nonce[:])))
 }
 
 func membershipKey(did string, id ID) []byte {
@@ -350,32 +356,41 @@ func parseParticipant(b []byte) (p Participant, found bool, err error) {
 	return p, true, r.done()
 }
 
-// Event is an accepted operation at its place.
+// Event is an accepted operation at its place. Of a record it holds nothing that goes with the entry's body: what is left of
+// the operation (Restore) makes the same event.
 type Event struct {
 	Number uint64
 	Op     Op
 	did.Place
 	Head    tangle.Hash // running hash at this event
-	Actor   string      // "": cleared
+	Actor   string      // of what is no record
 	Created tangle.Time // 0: cleared
 	After   uint64
 	Epoch   uint32 // current at the event; of a sealed record: that it is sealed under
 	Seq     uint64 // of the record, or of what is erased; 0: neither
 
 	// Of records only.
+	Author      DIDHash // zero: cleared
 	Sealed      bool
 	Inline      bool        // the body is in the entry
 	ContentHash tangle.Hash // zero: there is no body
 	Blob        *Blob
-	RecordType  string // "" also: cleared
-	Tag         string
+	Tag         string // "" also: cleared
 	Supersedes  uint64
 	ErasedBy    uint64 // event; 0: not erased
-	Cleared     bool   // actor and what can be searched are gone: an inline body was erased, or retention has passed
+	Cleared     bool   // author, created and tag are gone: an inline body was erased, or retention has passed
 }
 
 // IsRecord says whether the event is a write.
 func (e Event) IsRecord() bool { return e.Op == Write }
+
+// IsOf says whether a DID is the event's actor; of what is cleared nobody is.
+func (e Event) IsOf(did string) bool {
+	if e.IsRecord() {
+		return e.Author == HashDID(did)
+	}
+	return e.Actor == did
+}
 
 func (e Event) bytes() []byte {
 	b := make([]byte, 0, 256)
@@ -388,14 +403,14 @@ func (e Event) bytes() []byte {
 	b = append(b, e.By[:]...)
 	b = append(b, e.Entry[:]...)
 	b = append(b, e.Head[:]...)
-	b = appendText(b, e.Actor)
 	if !e.IsRecord() {
-		return b
+		return appendText(b, e.Actor)
 	}
+	b = append(b, e.Author[:]...)
 	b = append(b, e.ContentHash[:]...)
 	b = binary.BigEndian.AppendUint64(b, e.Supersedes)
 	b = binary.BigEndian.AppendUint64(b, e.ErasedBy)
-	b = appendText(appendText(b, e.RecordType), e.Tag)
+	b = appendText(b, e.Tag)
 	if e.Blob != nil {
 		b = append(b, e.Blob.Root[:]...)
 		b = binary.BigEndian.AppendUint64(b, uint64(e.Blob.Size))
@@ -417,11 +432,12 @@ func parseEvent(number uint64, b []byte) (e Event, err error) {
 	e.After, e.Seq = r.u64(), r.u64()
 	e.Index, e.Epoch = int(r.u32()), r.u32()
 	e.By, e.Entry, e.Head = r.hash(), r.hash(), r.hash()
-	e.Actor = r.text()
-	if e.IsRecord() {
-		e.ContentHash, e.Supersedes, e.ErasedBy = r.hash(), r.u64(), r.u64()
-		e.RecordType, e.Tag = r.text(), r.text()
+	if !e.IsRecord() {
+		e.Actor = r.text()
+		return e, r.done()
 	}
+	e.Author, e.ContentHash, e.Supersedes, e.ErasedBy = r.hash(), r.hash(), r.u64(), r.u64()
+	e.Tag = r.text()
 	if f&4 != 0 {
 		e.Blob = &Blob{Root: r.hash(), Size: int64(r.u64()), Chunks: int(r.u32())}
 	}

@@ -62,7 +62,8 @@ func (v *verifier) applyGone(g gone, at did.Place) error {
 			r.Body.Blob = &Blob{g.Blob.Root, g.Blob.Size, g.Blob.Chunks}
 		}
 	}
-	j.event = Event{Number: j.head.Event + 1, Op: Write, Place: at, Actor: v.erasers[j.head.Seq+1]}
+	j.op.Author = HashDID(v.erasers[j.head.Seq+1])
+	j.begin()
 	j.record(r)
 	writes, err := j.finish()
 	if err != nil {
