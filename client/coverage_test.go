@@ -134,6 +134,8 @@ func callEverything(t *testing.T, node *Client) {
 	check(node.OpenAPI(ctx))
 	check(nil, node.RemoveAPIKey(ctx, "k"))
 	check(nil, node.SetLogLevel(ctx, "debug"))
+	check(node.Purge(ctx))
+	check(node.PurgeState(ctx))
 	_ = node.Watch(ctx, func(Happening) error { return nil }) // the stream is empty and ends
 	short, cancel := context.WithCancel(ctx)
 	defer cancel()

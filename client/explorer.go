@@ -170,6 +170,32 @@ func (c *Client) SetLogLevel(ctx context.Context, level string) error {
 	return err
 }
 
+// PurgeState says which erased bodies may still be in the files of a node's store.
+type PurgeState struct {
+	Erased  uint64     `json:"erased"` // bodies since the data folder began
+	Purged  uint64     `json:"purged"` // of them, those that no file holds any more
+	At      *time.Time `json:"at"`     // nil: the files have never been written anew
+	Running bool       `json:"running"`
+	Error   string     `json:"error"` // of the last try
+}
+
+// PurgeState reads it; an operator's route.
+func (c *Client) PurgeState(ctx context.Context) (s PurgeState, err error) {
+	err = c.get(ctx, "/api/v1/operator/purge", &s)
+	return s, err
+}
+
+// Purge lets the files of the store be written anew, so that no erased body is in any of them. It returns at once; PurgeState
+// tells when it is done. An operator's route.
+func (c *Client) Purge(ctx context.Context) (s PurgeState, err error) {
+	a, err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/operator/purge"})
+	if err != nil {
+		return s, err
+	}
+	err = decode("/api/v1/operator/purge", a.body, &s)
+	return s, err
+}
+
 // OpenAPI fetches the description of the API that the node serves.
 func (c *Client) OpenAPI(ctx context.Context) ([]byte, error) {
 	return c.raw(ctx, "/openapi.json", "application/json")

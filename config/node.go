@@ -28,6 +28,10 @@ type Node struct {
 	// MemoryMebibytes is the soft limit of the Go heap (GOMEMLIMIT); the process takes some more. 0: no limit.
 	MemoryMebibytes int `json:"memoryMebibytes"`
 
+	// PurgeHours is how often at most the store's files are written anew, so that bodies of erased entries are in none of them.
+	// It happens only if some were erased. 0: only when an operator asks (weft purge).
+	PurgeHours int `json:"purgeHours"`
+
 	// Plugins are the sections of plugins by name, opaque to everyone else.
 	Plugins map[string]json.RawMessage `json:"plugins"`
 }
@@ -114,6 +118,7 @@ func Default() Node {
 		Log:      Log{Level: "info", Format: "text"},
 
 		MemoryMebibytes: 256,
+		PurgeHours:      24,
 		Plugins:         map[string]json.RawMessage{},
 	}
 }

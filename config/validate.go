@@ -26,6 +26,7 @@ const (
 	MaxMemoryMebibytes = 1 << 20
 
 	minMemoryMebibytes = 32
+	MaxPurgeHours      = 24 * 366
 )
 
 // Validate reports everything that is wrong with n, each fault with its path in node.json.
@@ -169,6 +170,9 @@ func (c *checker) rate(path string, n int) {
 func (c *checker) rest() {
 	c.oneOf("log.level", c.n.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", c.n.Log.Format, "text", "json")
+	if h := c.n.PurgeHours; h < 0 || h > MaxPurgeHours {
+		c.Add("purgeHours", "%d: want 0 to %d", h, MaxPurgeHours)
+	}
 	if m := c.n.MemoryMebibytes; m != 0 && (m < minMemoryMebibytes || m > MaxMemoryMebibytes) {
 		c.Add("memoryMebibytes", "%d: want %d to %d, or 0 for no limit", m, minMemoryMebibytes, MaxMemoryMebibytes)
 	}

@@ -47,6 +47,9 @@ type backend interface {
 	Changed() <-chan struct{}
 	// Watch delivers events as they happen and drops them for a receiver that is slower than size.
 	Watch(size int) (events <-chan Event, stop func())
+	// PurgeState says which erased bodies may still be in the store's files, and AskPurge lets them be written anew.
+	PurgeState() (PurgeState, error)
+	AskPurge() error
 	// CatchUp returns when everything attached here by now has its place, or after a short while.
 	CatchUp(context.Context)
 	Peers() []wire.PeerInfo

@@ -272,6 +272,42 @@ func (c *apiCall) logLevel() error {
 	return c.json(http.StatusOK, map[string]string{"level": string(level)})
 }
 
+// purgeView says which erased bodies may still be in the store's files.
+type purgeView struct {
+	Erased  uint64  `json:"erased"` // bodies since this data folder began
+	Purged  uint64  `json:"purged"` // of them, those that no file of the store holds any more
+	At      *string `json:"at"`     // null: the files have never been written anew
+	Running bool    `json:"running"`
+	Error   string  `json:"error,omitempty"` // of the last try
+}
+
+// purgeState is GET /operator/purge.
+func (c *apiCall) purgeState() error { return c.showPurge(http.StatusOK) }
+
+// purge is POST /operator/purge: the store's files are written anew, which may take as long as copying them.
+func (c *apiCall) purge() error {
+	if err := c.Node.AskPurge(); err != nil {
+		return refuse("wrong_state", "the store of this node has no files")
+	}
+	return c.showPurge(http.StatusAccepted)
+}
+
+func (c *apiCall) showPurge(status int) error {
+	s, err := c.Node.PurgeState()
+	if err != nil {
+		return err
+	}
+	v := purgeView{Erased: s.Erased, Purged: s.Purged, Running: s.Running}
+	if !s.At.IsZero() {
+		at := tangle.TimeOf(s.At).String()
+		v.At = &at
+	}
+	if s.Failed != nil {
+		v.Error = s.Failed.Error()
+	}
+	return c.json(status, v)
+}
+
 // factView is a figure about the node.
 type factView struct {
 	Name  string  `json:"name"`

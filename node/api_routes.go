@@ -49,6 +49,8 @@ func apiRoutes() []apiRoute {
 		{method: "POST", path: v1 + "/admin/api-keys", auth: authAdmin, scope: scopeAdmin, rate: rateWrite, body: MaxBodyBytes, handle: (*apiCall).addKey},
 		{method: "DELETE", path: v1 + "/admin/api-keys/:id", auth: authAdmin, scope: scopeAdmin, rate: rateWrite, handle: (*apiCall).removeKey},
 		{method: "PUT", path: v1 + "/operator/log-level", auth: authOperator, rate: rateWrite, body: MaxBodyBytes, handle: (*apiCall).logLevel},
+		{method: "GET", path: v1 + "/operator/purge", auth: authOperator, handle: (*apiCall).purgeState},
+		{method: "POST", path: v1 + "/operator/purge", auth: authOperator, rate: rateWrite, handle: (*apiCall).purge},
 		{method: "GET", path: "/debug/pprof/*", auth: authOperator, query: []string{"seconds", "debug", "gc"}, gives: []string{anyType}, handle: (*apiCall).profile},
 
 		{method: "GET", path: "/openapi.json", auth: authOpen, rate: rateAnonymous, handle: (*apiCall).openAPI},

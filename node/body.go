@@ -35,6 +35,8 @@ type Config struct {
 	PSK    []byte
 	MDNS   bool
 
+	PurgeEvery time.Duration // the store's files are written anew at most so often, if bodies were erased; 0: when asked only
+
 	Tuning   Tuning
 	API      APIConfig
 	Makers   []plugins.Maker
@@ -59,6 +61,7 @@ type Node struct {
 	waiters   *waiters
 	observers *observers
 	asks      *asks
+	purging   *purging
 
 	status   atomic.Pointer[CoreStatus]
 	stepped  atomic.Int64 // unix ms of the last Step
@@ -92,6 +95,7 @@ func Open(c Config) (*Node, error) {
 		config: c, log: c.Log, clock: newClock(), self: tangle.Member(c.Key.Public().(ed25519.PublicKey)),
 		Ledger: OpenLedger(c.Genesis, c.Store),
 		inbox:  newInbox(), skews: newSkews(), waiters: newWaiters(), observers: newObservers(),
+		purging: newPurging(),
 	}
 	n.asks = newAsks(n.sendTo)
 	n.status.Store(&CoreStatus{})
@@ -151,6 +155,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.wire.Run(ctx) })
 	group.Go(func() error { return n.api.Run(ctx) })
 	group.Go(func() error { return n.trim(ctx) })
+	group.Go(func() error { return n.purges(ctx) })
 	group.Go(func() error { return n.asks.run(ctx) })
 	for _, p := range n.plugins {
 		if p.Plugin.Run != nil {

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+
 	"weft/internal/store"
 	"weft/tangle"
 )
@@ -48,6 +50,22 @@ type heldEntry struct {
 	settled Settled
 }
 
+// countErased counts bodies whose bytes may still be in the store's files.
+func (l *Ledger) countErased(b *store.Batch) error {
+	var n uint64
+	old, err := l.get(keyErased())
+	if err == nil {
+		r := record{b: old}
+		n = r.u64()
+		err = r.end()
+	}
+	if err == nil || errors.Is(err, ErrUnknown) {
+		b.Set(keyErased(), store.U64(n+1))
+		return nil
+	}
+	return err
+}
+
 func (l *Ledger) dropBody(e heldEntry) error {
 	code := tangle.CodeNever
 	if e.settled.Status == StatusFinal {
@@ -59,6 +77,9 @@ func (l *Ledger) dropBody(e heldEntry) error {
 	}
 	var b store.Batch
 	b.Set(store.Key(store.PrefixMessage, left.ID[:]), left.Bytes())
+	if err := l.countErased(&b); err != nil {
+		return err
+	}
 	if err := l.store.Apply(&b, true); err != nil {
 		return err
 	}

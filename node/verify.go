@@ -93,7 +93,7 @@ func (v *verifier) messages(p *PeerFrame) error {
 			}
 		}
 		checks := v.check(m.Entries)
-		if err := v.proved(m, checks, raw.Order); err != nil {
+		if err := v.erased(m, checks, raw.Order); err != nil {
 			return fmt.Errorf("message %s: %w", m.ID.Short(), err)
 		}
 		p.Ops[len(list)] = checks
@@ -114,13 +114,29 @@ func (v *verifier) messages(p *PeerFrame) error {
 	return nil
 }
 
-// proved holds the outcomes that a message gives its erased entries to the proof that comes with it. Nobody can judge an
+// erased holds that what is left of a message's entries can stand for them.
+func (v *verifier) erased(m *tangle.Message, checks []Checked, proof []byte) error {
+	if v.stored {
+		return nil
+	}
+	if err := CheckOrder(v.genesis, m, proof); err != nil {
+		return err
+	}
+	for i, e := range m.Entries {
+		if e.Erased() && e.Left.Code == "" && checks[i].Err != nil {
+			return fmt.Errorf("erased entry %d: %w", i, checks[i].Err)
+		}
+	}
+	return nil
+}
+
+// CheckOrder holds the outcomes that a message gives its erased entries to the proof that comes with it. Nobody can judge an
 // entry without its body, so the committee's word is needed for it; with it, what lasts of the entry does what the whole one did.
-func (v *verifier) proved(m *tangle.Message, checks []Checked, proof []byte) error {
+func CheckOrder(g *genesis.Genesis, m *tangle.Message, proof []byte) error {
 	switch {
 	case !m.HasErased() && len(proof) > 0:
 		return errors.New("a proof of order, and nothing is erased")
-	case !m.HasErased() || v.stored:
+	case !m.HasErased():
 		return nil
 	}
 	order, err := receipt.ParseOrder(proof)
@@ -129,8 +145,8 @@ func (v *verifier) proved(m *tangle.Message, checks []Checked, proof []byte) err
 	}
 	var rejected []bool // nil: it was never ordered
 	if len(order.Leaf) == 0 {
-		err = order.VerifyNever(v.genesis, m.Header.Time)
-	} else if rejected, err = order.Verify(v.genesis, m.ID); err == nil && len(rejected) != len(m.Entries) {
+		err = order.VerifyNever(g, m.Header.Time)
+	} else if rejected, err = order.Verify(g, m.ID); err == nil && len(rejected) != len(m.Entries) {
 		err = fmt.Errorf("%d outcomes, %d entries", len(rejected), len(m.Entries))
 	}
 	if err != nil {
@@ -142,8 +158,6 @@ func (v *verifier) proved(m *tangle.Message, checks []Checked, proof []byte) err
 		case (e.Left.Code == tangle.CodeNever) != (rejected == nil),
 			rejected != nil && rejected[i] != (e.Left.Code != ""):
 			return fmt.Errorf("erased entry %d has the outcome %q, which is not what is proved", i, e.Left.Code)
-		case e.Left.Code == "" && checks[i].Err != nil:
-			return fmt.Errorf("erased entry %d: %w", i, checks[i].Err)
 		}
 	}
 	return nil

@@ -63,6 +63,11 @@ func (n *Node) facts() []plugins.Fact {
 		counter("weft_unsent_frames_total", "Frames a full queue or a missing peer cost.", c.unsent.Load()),
 		counter("weft_dropped_events_total", "Events that slow observers missed.", n.observers.dropped.Load()),
 	}
+	if s, err := n.PurgeState(); err == nil {
+		list = append(list,
+			plugins.Fact{Name: "weft_erased_bodies_total", Help: "Bodies of entries dropped from the store.", Value: float64(s.Erased), Counter: true},
+			gauge("weft_purge_pending", "1 if the store's files may still hold erased bodies.", flag(s.Erased > s.Purged)))
+	}
 	list = append(list, plugins.Fact{
 		Name: "weft_step_seconds_total", Help: "Time spent in steps.", Value: float64(c.stepNanos.Load()) / 1e9, Counter: true,
 	})

@@ -103,7 +103,8 @@ func (r *runCommand) config(f folder, disk *store.Badger, log *slog.Logger, leve
 	c := node.Config{
 		Genesis: f.genesis, Key: f.key, Store: disk, Dir: string(f.dir),
 		Listen: n.Listen, PSK: f.psk, MDNS: n.MDNS,
-		Tuning: node.DefaultTuning(), Makers: r.plugins, Sections: n.Plugins, Log: log,
+		PurgeEvery: time.Duration(n.PurgeHours) * time.Hour,
+		Tuning:     node.DefaultTuning(), Makers: r.plugins, Sections: n.Plugins, Log: log,
 		API: node.APIConfig{API: n.API, OperatorToken: f.token, Version: version().Version, Level: level},
 	}
 	for _, p := range n.Peers {

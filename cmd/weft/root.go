@@ -113,6 +113,7 @@ func commands(s *shell) []*cobra.Command {
 		newHealthCommand(s),
 		newDoctorCommand(s),
 		newReindexCommand(s),
+		newPurgeCommand(s),
 		newKeyCommand(s),
 		newDIDCommand(s),
 		newVCCommand(s),

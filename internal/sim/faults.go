@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"weft/internal/store"
+	"weft/node"
+	"weft/tangle"
 )
 
 // Faults are the probabilities and bounds of everything that goes wrong until Heal. A zero field means that it does not.
@@ -33,6 +35,7 @@ type Faults struct {
 	Down      Spread        // how long a crashed node stays down
 	Stays     bool          // the last correct node is down from the heal on, for good: counts as one of the f faulty
 	Twins     Every         // who hears which twin is drawn anew
+	Forget    Every         // a node drops the bodies of a final message, as far as it has lasting parts
 }
 
 // Spread is a distribution of durations: Min plus an exponential of the given mean, at most Max.
@@ -117,6 +120,7 @@ func (w *World) unleash() {
 	w.repeat(f.Partition, func() { w.wires.cutAnew(f) })
 	w.repeat(f.Jump, w.jump)
 	w.repeat(f.Crash, w.crashSome)
+	w.repeat(f.Forget, w.forget)
 	if f.Exile > 0 {
 		w.at(f.Heal-f.Exile, func() { w.wires.exile(w.instances[len(w.instances)-1]) })
 	}
@@ -151,6 +155,34 @@ func (w *World) jump() {
 	i := w.instances[w.random.IntN(len(w.instances))]
 	i.offset += time.Duration(w.random.Int64N(2*int64(w.config.Faults.JumpBy))) - w.config.Faults.JumpBy
 	w.trace(i, "clock off by %v", i.offset)
+}
+
+// forget lets a node drop bodies: whoever learns of them from it afterwards has what lasts, and must do the same with it.
+func (w *World) forget() {
+	i := w.instances[w.random.IntN(len(w.instances))]
+	if i.down || i.disk.failing != diskWorks || i.ledger.Head().Final == 0 {
+		return
+	}
+	id, err := i.ledger.AtPosition(tangle.Position(w.random.Int64N(int64(i.ledger.Head().Final))))
+	if err != nil {
+		w.fail("S8", "%s: %v", i, err)
+		return
+	}
+	m, _, err := i.ledger.Message(id)
+	if err != nil {
+		w.fail("S8", "%s, message %s: %v", i, id, err)
+		return
+	}
+	for _, e := range m.Entries {
+		if e.Lasting == nil {
+			continue
+		}
+		if err := i.ledger.Erase(e.Hash); err != nil && !errors.Is(err, node.ErrNotFinal) {
+			w.fail("S8", "%s, entry %s: %v", i, e.Hash, err)
+		}
+		w.oracles.channels.seen["forgotten"]++
+		w.trace(i, "forgets %s of %s", e.Hash, id)
+	}
 }
 
 func (w *World) crashSome() {

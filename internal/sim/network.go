@@ -298,8 +298,11 @@ func (x *wires) open(b []byte) (gossip.Frame, error) {
 		if err != nil {
 			return f, err
 		}
-		if err := x.verify(m); err != nil {
+		if err := errors.Join(x.verify(m), node.CheckOrder(x.world.genesis, m, raw.Order)); err != nil {
 			return f, err
+		}
+		if m.HasErased() && x.world.oracles.channels != nil {
+			x.world.oracles.channels.seen["taken without a body"]++
 		}
 		f.Messages.List = append(f.Messages.List, m)
 	}

@@ -75,6 +75,9 @@ func Identities(seed uint64, nodes int) Config {
 func Channels(seed uint64, nodes int) Config {
 	c := Draw(seed, nodes)
 	c.Identity, c.Channels, c.Reference = true, true, false
+	if seed%2 == 0 {
+		c.Faults.Forget = Every(10 * time.Millisecond)
+	}
 	return c
 }
 
