@@ -89,7 +89,7 @@ func (n *Node) host(name string) plugins.Host {
 		CatchUp:     n.CatchUp,
 		Changed:     n.Changed,
 		Data:        n.entryData,
-		Erase:       n.Ledger.Erase,
+		Erase:       n.erase,
 		Checkpoint:  n.checkpointOver,
 		Peek:        n.peek,
 		Ask: func(ctx context.Context, of tangle.Member, question []byte) ([]byte, error) {
@@ -109,6 +109,15 @@ func (n *Node) host(name string) plugins.Host {
 		}
 	}
 	return h
+}
+
+// erase tells plugins apart what time alone will change.
+func (n *Node) erase(entry tangle.Hash) error {
+	err := n.Ledger.Erase(entry)
+	if errors.Is(err, ErrNotFinal) {
+		return plugins.Reject("not_final", "%v", err)
+	}
+	return err
 }
 
 func (n *Node) pluginHead() plugins.Head {

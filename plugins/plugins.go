@@ -145,7 +145,8 @@ type Host struct {
 	// Data is what an entry holds that has its place; nil if it is not here any more.
 	Data func(position tangle.Position, index int) []byte
 	// Erase drops the body of a final entry from this node's store, in all messages that hold it: its hash, its lasting part
-	// and all proofs stay. Without a lasting part it is an error. Durable when it returns; it may be called again.
+	// and all proofs stay. Without a lasting part it is an error. Durable when it returns; it may be called again. Rejected with
+	// not_final while one of the messages may still be ordered: the plugin tries again later.
 	Erase func(entry tangle.Hash) error
 	// Checkpoint is the first certified checkpoint of at least a size; ok is false if there is none yet.
 	Checkpoint func(size tangle.Position) (c Checkpoint, ok bool)

@@ -117,17 +117,6 @@ func (s *streams) followPayloads(upto tangle.Position) error {
 	return nil
 }
 
-// gone says whether an entry is a record whose operation is erased, or was cleared after its retention.
-func (s *streams) gone(at tangle.Position, index int) bool {
-	h, ok := happeningAt(s.host.IndexView(), at, index)
-	if !ok || h.Op != channel.Write {
-		return false
-	}
-	e, err := channel.ReadEvent(s.state(), h.Channel, h.Event)
-	s.damaged(err)
-	return err == nil && e.Cleared
-}
-
 // eraseRecord deletes the payload of an erased record and signs that it is gone. It may be called again.
 func (s *streams) eraseRecord(id channel.ID, seq uint64) error {
 	e, found, err := channel.ReadRecord(s.state(), id, seq)

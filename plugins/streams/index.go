@@ -49,6 +49,7 @@ const (
 // happening is an accepted operation.
 type happening struct {
 	Entry   tangle.Hash
+	Hash    tangle.Hash // opHash is its Multihash
 	Channel channel.ID
 	Op      channel.Op
 	Event   uint64
@@ -56,10 +57,11 @@ type happening struct {
 }
 
 // happeningBytes is the length of a happening.
-const happeningBytes = 32 + 32 + 1 + 8 + 8
+const happeningBytes = 32 + 32 + 32 + 1 + 8 + 8
 
 func (h happening) bytes() []byte {
 	b := append(make([]byte, 0, happeningBytes), h.Entry[:]...)
+	b = append(b, h.Hash[:]...)
 	b = append(b, h.Channel[:]...)
 	b = append(b, byte(slices.Index(channel.Ops(), h.Op)+1))
 	b = binary.BigEndian.AppendUint64(b, h.Event)
@@ -70,12 +72,12 @@ func parseHappening(b []byte) (h happening, ok bool) {
 	if len(b) != happeningBytes {
 		return h, false
 	}
-	ops, code := channel.Ops(), int(b[64])
+	ops, code := channel.Ops(), int(b[96])
 	if code < 1 || code > len(ops) {
 		return h, false
 	}
-	h = happening{Entry: tangle.Hash(b[:32]), Channel: channel.ID(b[32:64]), Op: ops[code-1]}
-	h.Event, h.Seq = binary.BigEndian.Uint64(b[65:]), binary.BigEndian.Uint64(b[73:])
+	h = happening{Entry: tangle.Hash(b[:32]), Hash: tangle.Hash(b[32:64]), Channel: channel.ID(b[64:96]), Op: ops[code-1]}
+	h.Event, h.Seq = binary.BigEndian.Uint64(b[97:]), binary.BigEndian.Uint64(b[105:])
 	return h, true
 }
 
@@ -155,7 +157,7 @@ func clearBits(x plugins.Index, id channel.ID, seqs []uint64) {
 
 // count gives an accepted operation its numbers, and says which records' bodies go with it.
 func count(x plugins.Index, op *channel.Operation, entry tangle.Hash) (h happening, gone []uint64) {
-	h = happening{Entry: entry, Channel: op.Channel, Op: op.Op}
+	h = happening{Entry: entry, Hash: op.Sum(), Channel: op.Channel, Op: op.Op}
 	key := append([]byte{indexCount}, op.Channel[:]...)
 	var seq, cleared uint64
 	if b := x.Get(key); len(b) == 24 {
@@ -274,14 +276,33 @@ func eachHappening(list []byte, visit func(index int, h []byte) bool) bool {
 
 // findRejected is the first entry with which an operation was rejected.
 func findRejected(v plugins.View, opHash string) (entry tangle.Hash, code string, found bool) {
-	prefix := append(append([]byte{indexRejected}, opHash...), 0)
-	v.Scan(prefix, append(append([]byte{indexRejected}, opHash...), 1), func(_, value []byte) bool {
-		if found = len(value) > 32; found {
-			entry, code = tangle.Hash(value[:32]), string(value[32:])
-		}
+	eachRejected(v, opHash, func(e tangle.Hash, c string) bool {
+		entry, code, found = e, c, true
 		return false
 	})
 	return entry, code, found
+}
+
+// eachRejected visits the entries with which an operation was rejected, in the order of their places.
+func eachRejected(v plugins.View, opHash string, visit func(entry tangle.Hash, code string) bool) {
+	prefix := append(append([]byte{indexRejected}, opHash...), 0)
+	v.Scan(prefix, append(append([]byte{indexRejected}, opHash...), 1), func(_, value []byte) bool {
+		return len(value) > 32 && visit(tangle.Hash(value[:32]), string(value[32:]))
+	})
+}
+
+// refusals visits the entries of rejected writes from a position on.
+func refusals(v plugins.View, from tangle.Position, visit func(at tangle.Position, entry tangle.Hash, opHash string) bool) {
+	v.Scan(binary.BigEndian.AppendUint64([]byte{indexRefused}, uint64(from)), []byte{indexRefused + 1}, func(key, value []byte) bool {
+		return len(key) == 11 && len(value) > 32 &&
+			visit(tangle.Position(binary.BigEndian.Uint64(key[1:])), tangle.Hash(value[:32]), string(value[32:]))
+	})
+}
+
+// refusedAt is the opHash of a write that was rejected at a place; empty if none was.
+func refusedAt(v plugins.View, position tangle.Position, index int) string {
+	value := v.Get(append([]byte{indexRefused}, placeKey(position, index)...))
+	return string(value[min(len(value), 32):])
 }
 
 // happenings visits what was accepted, from a position on.

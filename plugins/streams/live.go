@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -389,28 +388,36 @@ func (s *streams) render(c channel.Channel, e channel.Event) ([]byte, error) {
 
 // followed is where this node has come to in what the ledger has accepted.
 type followed struct {
-	wake  tangle.Position // final ones whose streams were woken
+	final tangle.Position // final ones whose streams were woken, and whose erasures are known to drops
 	erase tangle.Position // applied ones whose payloads were dealt with
 }
 
-// follow does what follows from what the ledger has accepted: it wakes streams of what is final, and deals with payloads.
-func (s *streams) follow() error {
+// follow does what follows from what the ledger has accepted: it wakes streams of what is final, deals with payloads, and
+// drops bodies. again says that bodies wait that could go now.
+func (s *streams) follow() (again bool, err error) {
 	head := s.host.Head()
-	var moved []channel.ID
-	if head.Final > s.done.wake {
-		happenings(s.host.IndexView(), s.done.wake, func(at tangle.Position, _ int, h happening) bool {
+	if head.Final > s.done.final {
+		moved := map[channel.ID]bool{}
+		happenings(s.host.IndexView(), s.done.final, func(at tangle.Position, _ int, h happening) bool {
 			if at >= head.Final {
 				return false
 			}
-			if !slices.Contains(moved, h.Channel) {
-				moved = append(moved, h.Channel)
+			moved[h.Channel] = true
+			if h.Op == channel.Erase {
+				s.drops.record(h.Channel, h.Seq)
 			}
 			return true
 		})
-		s.done.wake = head.Final
+		for id := range moved {
+			s.feed.wake(id)
+		}
+		if err := s.noteDrops(moved, s.done.final, head.Final); err != nil {
+			return false, err
+		}
+		s.done.final = head.Final
 	}
-	for _, id := range moved {
-		s.feed.wake(id)
+	if err := s.followPayloads(head.Position); err != nil {
+		return false, err
 	}
-	return s.followPayloads(head.Position)
+	return s.dropSome(head.Final)
 }

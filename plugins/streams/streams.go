@@ -51,6 +51,7 @@ type streams struct {
 	rendered   rendered
 	pace       pace
 	done       followed      // owned by run
+	drops      drops         // owned by run
 	faults     chan error    // broken invariants that requests met: the node stops
 	managed    *managed.Mode // nil: off
 }
@@ -120,14 +121,21 @@ func (s *streams) run(ctx context.Context) error {
 
 // work wakes streams, erases what the ledger says, and drops what nobody refers to.
 func (s *streams) work(ctx context.Context) error {
-	s.done = followed{wake: s.host.Head().Final, erase: s.statements.done()}
+	s.drops = newDrops(s.host.Local)
+	s.done = followed{final: s.drops.done, erase: s.statements.done()}
+	now := make(chan struct{})
+	close(now)
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
 	var swept time.Time
 	for {
 		changed := s.host.Changed()
-		if err := s.follow(); err != nil {
+		again, err := s.follow()
+		if err != nil {
 			return err
+		}
+		if again {
+			changed = now
 		}
 		select {
 		case <-ctx.Done():

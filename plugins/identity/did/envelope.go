@@ -71,7 +71,7 @@ func ReadEnvelope(network tangle.ID, raw []byte, rules EnvelopeRules) (*Envelope
 	}
 	delete(whole, "proof")
 	sum := sha256.Sum256(signed)
-	e := &Envelope{Body: whole, Hash: multihash(sum), Raw: raw, signed: signed, sum: sum, proofs: proofs}
+	e := &Envelope{Body: whole, Hash: MultihashOf(sum), Raw: raw, signed: signed, sum: sum, proofs: proofs}
 	for _, p := range proofs {
 		e.Signers = append(e.Signers, p.multikey)
 	}
@@ -97,7 +97,7 @@ func (e *Envelope) Sum() [sha256.Size]byte { return e.sum }
 
 // Left is the envelope of an operation of which no more is left than op and Sum: it has no body, and no proof that verifies.
 func Left(op string, sum [sha256.Size]byte) *Envelope {
-	return &Envelope{Op: op, Hash: multihash(sum), sum: sum}
+	return &Envelope{Op: op, Hash: MultihashOf(sum), sum: sum}
 }
 
 // Enveloped is a decoded operation: each embeds its envelope.
@@ -426,7 +426,7 @@ func (r Relationship) Sign(body Object, keys ...ed25519.PrivateKey) ([]byte, err
 // OpHash names an operation: the Multihash of its canonical body.
 func OpHash(body Object) (string, error) {
 	sum, err := bodySum(body)
-	return multihash(sum), err
+	return MultihashOf(sum), err
 }
 
 func bodySum(body Object) (sum [sha256.Size]byte, err error) {

@@ -144,9 +144,10 @@ func (k PublicKey) Multikey() string {
 }
 
 // Multihash is "z" and the base58btc form of 0x12 0x20 SHA-256(data).
-func Multihash(data []byte) string { return multihash(sha256.Sum256(data)) }
+func Multihash(data []byte) string { return MultihashOf(sha256.Sum256(data)) }
 
-func multihash(sum [sha256.Size]byte) string {
+// MultihashOf is the Multihash of what has a SHA-256.
+func MultihashOf(sum [sha256.Size]byte) string {
 	return "z" + Base58(append([]byte{0x12, 0x20}, sum[:]...))
 }
 
