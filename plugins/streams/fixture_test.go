@@ -74,7 +74,7 @@ type networkOptions struct {
 	listen   string                                 // of the API; empty: loopback
 	onDisk   bool                                   // stores are files, so that they can be searched
 	pace     pace                                   // of streams; zero: as it is
-	careless bool                                   // the last node puts into its messages whatever it is given
+	careless bool                                   // the last node that is not absent puts into its messages whatever it is given
 }
 
 // start runs a network until the test ends.
@@ -143,7 +143,7 @@ func (w *network) maker(i int) plugins.Maker {
 		if w.options.opened != nil {
 			w.options.opened(h, p)
 		}
-		if w.options.careless && i == w.options.nodes-1 {
+		if w.options.careless && i == w.options.nodes-1-w.options.absent {
 			p.Admit = nil
 		}
 		return p, err
