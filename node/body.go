@@ -35,7 +35,8 @@ type Config struct {
 	PSK    []byte
 	MDNS   bool
 
-	PurgeEvery time.Duration // the store's files are written anew at most so often, if bodies were erased; 0: when asked only
+	Now        func() time.Time // the machine's clock; nil: time.Now
+	PurgeEvery time.Duration    // the store's files are written anew at most so often, if bodies were erased; 0: when asked only
 
 	Tuning   Tuning
 	API      APIConfig
@@ -92,7 +93,7 @@ const faultBan = 10 * time.Second
 // Open opens a node; Run must follow, and closes what Open opened, except the store.
 func Open(c Config) (*Node, error) {
 	n := &Node{
-		config: c, log: c.Log, clock: newClock(), self: tangle.Member(c.Key.Public().(ed25519.PublicKey)),
+		config: c, log: c.Log, clock: newClock(c.Now), self: tangle.Member(c.Key.Public().(ed25519.PublicKey)),
 		Ledger: OpenLedger(c.Genesis, c.Store),
 		inbox:  newInbox(), skews: newSkews(), waiters: newWaiters(), observers: newObservers(),
 		purging: newPurging(),

@@ -13,20 +13,25 @@ import (
 //
 // It is safe for concurrent use.
 type clock struct {
-	mu   sync.Mutex
-	last time.Time // machine's clock at the last reading, with its monotonic part
-	at   time.Time // what was given then
+	machine func() time.Time
+	mu      sync.Mutex
+	last    time.Time // machine's clock at the last reading, with its monotonic part
+	at      time.Time // what was given then
 }
 
-func newClock() *clock {
-	machine := time.Now()
-	return &clock{last: machine, at: machine.Round(0)}
+// newClock follows the given clock; nil: the machine's.
+func newClock(machine func() time.Time) *clock {
+	if machine == nil {
+		machine = time.Now
+	}
+	now := machine()
+	return &clock{machine: machine, last: now, at: now.Round(0)}
 }
 
 func (c *clock) now() tangle.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	machine := time.Now()
+	machine := c.machine()
 	passed := machine.Sub(c.last) // by the monotonic clock
 	c.last = machine
 	c.at = follow(c.at, machine.Round(0), passed)

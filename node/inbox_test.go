@@ -115,7 +115,7 @@ func bare(t *testing.T) *Node {
 	w := newNetwork(t, 4)
 	return &Node{
 		Ledger: w.cores[0].Ledger(), config: Config{Genesis: w.genesis}, inbox: newInbox(), verifier: newVerifier(w.genesis, 2, nil),
-		skews: newSkews(), clock: newClock(),
+		skews: newSkews(), clock: newClock(nil),
 	}
 }
 

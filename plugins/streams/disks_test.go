@@ -95,6 +95,65 @@ func TestErasedFromAllDisks(t *testing.T) {
 	}
 }
 
+// TestRetentionLeavesAllDisks: what is past its retention goes with the next operation of the channel, and a member that joins
+// afterwards never has it.
+func TestRetentionLeavesAllDisks(t *testing.T) {
+	w := start(t, networkOptions{nodes: 5, absent: 1, onDisk: true, onClock: true})
+	people := w.people("owner", "writer")
+	owner, writer := people[0], people[1]
+	id := w.create(owner, public, func(_ channel.ID, terms *channel.CreateTerms) { terms.Settings.RetentionDays = ptr(1) })
+	w.grant(owner, id, channel.Order|channel.Read, writer)
+	markers := []string{"kept for a day"}
+	for range 3 {
+		w.done(writer, id, channel.NewWrite(w.header(writer, id), channel.RecordTerms{Public: did.Object{"text": markers[0]}}))
+	}
+	d := w.detach(writer, id, bytes.Repeat([]byte(markers[0]), 1000))
+	w.upload(0, writer, id, d)
+	w.done(writer, id, d.body)
+	var entries []tangle.Hash
+	for seq := range uint64(4) {
+		e, found, err := channel.ReadRecord(w.view(0), id, seq+1)
+		if err != nil || !found {
+			t.Fatal(found, err)
+		}
+		entries = append(entries, e.Entry)
+	}
+	for i := range w.Nodes {
+		if len(w.filesWith(i, markers[0])) == 0 {
+			t.Fatalf("node %d has it nowhere: the search proves nothing", i)
+		}
+	}
+	w.clock.Forward(25 * time.Hour)
+	clear(w.tokens)
+	for range 2 { // the commit time of the first is still that of the round before the jump
+		w.done(owner, id, channel.NewWrite(w.header(owner, id), channel.RecordTerms{Public: did.Object{"text": "what stays"}}))
+	}
+	for i := range w.Nodes {
+		for _, h := range entries {
+			w.dropped(i, h)
+		}
+		w.purge(i)
+	}
+	w.soon("the payload is deleted", func() bool { return !w.onDisk(0, d.chunks[0]) })
+	w.join()
+	for i := range w.Nodes {
+		w.hasNone(i, markers)
+		if w.stateOf(i, Name) != w.stateOf(0, Name) {
+			t.Errorf("node %d: another state", i)
+		}
+		if got := w.seqs(i, owner, id, ""); len(got) != 6 {
+			t.Errorf("node %d: records %v", i, got)
+		}
+		report := w.verify(w.as(i, owner, "GET", channelPath(id, "/export"), nil).want(200).body)
+		if !report.Verified || report.Records != 6 || report.Gone != 4 {
+			t.Errorf("node %d: bundle %+v", i, report)
+		}
+		for _, h := range entries {
+			w.proves(i, h)
+		}
+	}
+}
+
 func (w *network) sealedOrNot(p *person, id, open channel.ID, text string) did.Object {
 	if id == open {
 		return channel.NewWrite(w.header(p, id), channel.RecordTerms{Public: did.Object{"text": text}})

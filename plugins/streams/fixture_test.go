@@ -73,6 +73,7 @@ type networkOptions struct {
 	opened   func(h plugins.Host, p plugins.Plugin) // told of this plugin at each node
 	listen   string                                 // of the API; empty: loopback
 	onDisk   bool                                   // stores are files, so that they can be searched
+	onClock  bool                                   // nodes follow the test's clock as the plugin does: commit times move with it
 	pace     pace                                   // of streams; zero: as it is
 	careless bool                                   // the last node that is not absent puts into its messages whatever it is given
 }
@@ -128,6 +129,9 @@ func (w *network) open() {
 	c := w.Next(identity.MakerAt(w.clock.Now), w.maker(i), metrics.Maker())
 	c.Store, c.Dir, c.API.OperatorToken = w.stores[i], w.dirs[i], operatorToken
 	c.Log = slog.New(slog.NewTextHandler(w.logs[i], &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if w.options.onClock {
+		c.Now = w.clock.Now
+	}
 	if w.options.listen != "" {
 		c.API.Listen, c.API.Insecure = w.options.listen, true
 	}
