@@ -1,6 +1,9 @@
 package sim
 
-import "testing"
+import (
+	"encoding/base64"
+	"testing"
+)
 
 // TestChannels runs a channel under faults, with epochs, removals and ends of grants that race with writes in flight: state
 // and outcomes are those of a sequential reference on every node (S16), no record is lost, every reader opens all, and
@@ -23,4 +26,16 @@ func rareInChannels() []string {
 // TestChannelsReplay runs a seed twice: every event must be the same.
 func TestChannelsReplay(t *testing.T) {
 	runTwice(t, Channels)
+}
+
+// TestBlindness shows that the look into frames finds what it looks for.
+func TestBlindness(t *testing.T) {
+	for _, frame := range []string{"x" + plaintext + "7", "x" + base64.RawURLEncoding.EncodeToString([]byte(plaintext+"7"))} {
+		if isBlind([]byte(frame)) {
+			t.Errorf("%q is not found", frame)
+		}
+	}
+	if !isBlind([]byte("sealed")) {
+		t.Error("found where it is not")
+	}
 }

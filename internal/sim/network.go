@@ -203,6 +203,9 @@ func (x *wires) send(from *instance, e gossip.Envelope) {
 // post sends an envelope to whom it is addressed.
 func (x *wires) post(from *instance, e gossip.Envelope) {
 	b := e.Frame.Bytes()
+	if x.world.tools != nil && !isBlind(b) {
+		x.world.fail("blind", "a frame of %s holds what is sealed in a channel", from)
+	}
 	for _, to := range x.world.instances {
 		if e.To == to.self || e.To == (tangle.Member{}) && to.member != from.member {
 			x.transmit(from, to, e.Lane, b)
