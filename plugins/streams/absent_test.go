@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"weft/plugins"
 	"weft/plugins/identity"
 	"weft/plugins/identity/did"
 	"weft/plugins/streams/channel"
@@ -85,7 +86,8 @@ func TestJoinsAfterwards(t *testing.T) {
 	w.grant(owner, id, channel.Read|channel.Order, people[1:]...)
 	inline := w.sealed(reader, id, "one", channel.RecordTerms{})
 	w.done(reader, id, inline)
-	w.done(reader, id, w.sealed(reader, id, "two", channel.RecordTerms{Supersedes: 1}))
+	erased := w.sealed(reader, id, "two", channel.RecordTerms{Supersedes: 1, RecordType: "secret"})
+	w.done(reader, id, erased)
 	d := w.detach(owner, id, []byte("beside the ledger"))
 	w.upload(0, owner, id, d)
 	w.done(owner, id, d.body)
@@ -96,7 +98,20 @@ func TestJoinsAfterwards(t *testing.T) {
 
 	w.clock.Forward(25 * time.Hour)
 	clear(w.tokens) // they have run out
+	forgets := func(i int) { w.soon("a body is dropped", func() bool { return w.stored(i, erased) == 0 }) }
+	for i := range w.Nodes {
+		forgets(i)
+	}
 	w.join()
+	forgets(3) // somebody may still have had it in memory
+	if w.stored(3, inline) == 0 {
+		t.Error("the member that joins lacks what is there")
+	}
+	for i := range w.Nodes {
+		if w.indexOf(i) != w.indexOf(0) {
+			t.Errorf("node %d has another index", i)
+		}
+	}
 	for _, plugin := range []string{Name, identity.Name} {
 		if w.stateOf(3, plugin) != w.stateOf(0, plugin) {
 			t.Errorf("%s: another state", plugin)
@@ -137,12 +152,35 @@ func (w *network) firstVerdict(i int, p *person, id channel.ID, body did.Object)
 
 // stateOf sums up the state of a plugin at node i.
 func (w *network) stateOf(i int, plugin string) [32]byte {
+	return sumOf(w.Nodes[i].Ledger.PluginView(plugin))
+}
+
+// indexOf sums up this plugin's index at node i.
+func (w *network) indexOf(i int) [32]byte { return sumOf(w.Nodes[i].Ledger.PluginIndex(Name)) }
+
+func sumOf(v plugins.View) [32]byte {
 	sum := sha256.New()
-	w.Nodes[i].Ledger.PluginView(plugin).Scan(nil, nil, func(k, v []byte) bool {
+	v.Scan(nil, nil, func(k, v []byte) bool {
 		fmt.Fprintf(sum, "%x %x\n", k, v)
 		return true
 	})
 	return [32]byte(sum.Sum(nil))
+}
+
+// stored counts the values of a node's store that hold the text of an operation.
+func (w *network) stored(i int, body did.Object) (n int) {
+	w.t.Helper()
+	nonce := []byte(body["nonce"].(string))
+	err := w.stores[i].Scan(nil, nil, func(_, value []byte) bool {
+		if bytes.Contains(value, nonce) {
+			n++
+		}
+		return true
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }
 
 // answerOf is what somebody is answered, but for how far the node has come and what its disk holds.

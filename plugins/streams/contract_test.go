@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
@@ -65,13 +66,33 @@ func TestContract(t *testing.T) {
 		h := channel.Header{Network: network, Actor: dids[who], Created: now, NotAfter: now + 86_400_000}
 		h.Nonce[0] = byte(r.IntN(3))
 		body := channel.NewCreate(h, channel.CreateTerms{
-			Access: channel.Public, Profile: channel.Stream, Settings: channel.Settings{Name: ptr(fmt.Sprint("name ", r.IntN(5)))},
+			Access: channel.Public, Profile: channel.Stream,
+			Settings: channel.Settings{Name: ptr(fmt.Sprint("name ", r.IntN(5))), Tags: &[]string{"customs", "docs"}},
 		})
-		if r.IntN(3) > 0 {
+		what := r.IntN(9)
+		if what > 2 {
 			h.Channel = channel.NewID(network, h.Actor, h.Nonce)
 			h.Nonce[1] = byte(1 + r.IntN(200))
 			h.After = channel.After{Head: channel.FirstHead(h.Channel)}
-			body = channel.NewWrite(h, channel.RecordTerms{RecordType: "note", Public: did.Object{"n": json.Number(fmt.Sprint(r.IntN(9)))}})
+		}
+		terms := channel.RecordTerms{RecordType: "note", Public: did.Object{"n": json.Number(fmt.Sprint(r.IntN(9)))}}
+		switch what {
+		case 3, 4:
+			body = channel.NewWrite(h, terms)
+		case 5:
+			terms.Tag = []string{"customs", "docs", "unknown"}[r.IntN(3)]
+			body = channel.NewWrite(h, terms)
+		case 6:
+			terms.Supersedes = 1 + r.Uint64N(4)
+			body = channel.NewWrite(h, terms)
+		case 7:
+			var err error
+			if body, _, err = channel.SealBlob(noise{}, channel.Sealer{}, channel.NewWrite(h, terms), did.Object{}, bytes.NewReader([]byte{byte(r.IntN(9))}), 1,
+				func(int, []byte) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		case 8:
+			body = channel.NewErase(h, 1+r.Uint64N(6), "x")
 		}
 		entry, err := channel.Sign(body, keys[who])
 		if err != nil {

@@ -3,6 +3,7 @@ package channel
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -457,7 +458,11 @@ func (l *ledger) generate(r *rand.Rand, people []*person, p *person, id ID) did.
 	}
 	epoch := uint32(1 + r.IntN(2))
 	k := epochKeyOf(id, epoch)
-	body, err := Seal(l.random, Sealer{Epoch: epoch, Key: &k}, NewWrite(h, RecordTerms{}), did.Object{}, []byte("x"))
+	write := NewWrite(h, RecordTerms{Supersedes: uint64(max(0, r.IntN(6)-3))})
+	body, err := Seal(l.random, Sealer{Epoch: epoch, Key: &k}, write, did.Object{}, []byte("x"))
+	if r.IntN(4) == 0 {
+		body, _, err = SealBlob(l.random, Sealer{Epoch: epoch, Key: &k}, write, did.Object{}, strings.NewReader("x"), 1, func(int, []byte) error { return nil })
+	}
 	if err != nil {
 		l.t.Fatal(err)
 	}
