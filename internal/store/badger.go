@@ -34,7 +34,7 @@ type BadgerConfig struct {
 type Badger struct {
 	config           BadgerConfig
 	lock             *os.File
-	transactionBytes int // at most as much in one transaction, as Batch.Size counts
+	transactionBytes int // at most as much of the tree in one transaction, as treeBytes counts
 
 	purge sync.Mutex // one Purge at a time; taken before write
 
@@ -270,18 +270,20 @@ func (b *Badger) postpone(batch *Batch) {
 // holds write; the waiting changes are read without mu because only a holder of
 // write changes them.
 func (b *Badger) commit(batch *Batch) error {
-	if len(b.waiting.changes) > 0 && b.waiting.size+batch.size > b.transactionBytes {
-		if err := b.commit(&Batch{}); err != nil {
-			return err
-		}
-	}
 	changes := slices.Concat(b.waiting.list(), batch.changes)
 	if len(changes) == 0 {
 		return nil
 	}
+	large := treeBytes(changes) > b.transactionBytes
+	if large && len(changes) > batch.Len() && batch.Len() > 0 {
+		if err := b.commit(&Batch{}); err != nil {
+			return err
+		}
+		return b.commit(batch)
+	}
 	var err error
 	version := b.version
-	if batch.size > b.transactionBytes {
+	if large {
 		version, err = b.writeLarge(changes, batch.size)
 	} else {
 		version++

@@ -67,8 +67,8 @@ func TestLargeBatchSurvivesItsPieces(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir)
 	var batch Batch
-	for n := uint32(0); batch.Size() <= s.transactionBytes; n++ {
-		batch.Set(U32(n), make([]byte, MaxValueBytes))
+	for n := uint32(0); treeBytes(batch.changes) <= s.transactionBytes; n++ {
+		batch.Set(U32(n), make([]byte, valueThreshold-1))
 	}
 	if err := s.current.db.Close(); err != nil {
 		t.Fatal(err)
@@ -85,9 +85,27 @@ func TestLargeBatchSurvivesItsPieces(t *testing.T) {
 	s = mustOpen(t, dir)
 	defer mustClose(t, s)
 	for n := range uint32(batch.Len()) {
-		if got, err := s.Get(U32(n)); err != nil || len(got) != MaxValueBytes {
+		if got, err := s.Get(U32(n)); err != nil || len(got) != valueThreshold-1 {
 			t.Errorf("entry %d: %d bytes, %v", n, len(got), err)
 		}
+	}
+}
+
+// TestLargeValuesNeedNoJournal writes the largest batch in one transaction: the
+// tree gets pointers, and the journal would write the values twice.
+func TestLargeValuesNeedNoJournal(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	defer mustClose(t, s)
+	var batch Batch
+	for n := uint32(0); batch.Size() <= MaxBatchBytes-2*MaxValueBytes; n++ {
+		batch.Set(U32(n), make([]byte, MaxValueBytes))
+	}
+	begun := s.version
+	if err := s.Apply(&batch, true); err != nil {
+		t.Fatal(err)
+	}
+	if s.version != begun+1 {
+		t.Errorf("the batch took %d transactions", s.version-begun)
 	}
 }
 

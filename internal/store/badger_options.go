@@ -12,8 +12,12 @@ import (
 )
 
 // DefaultMemoryBytes keeps a node small. Badger takes at most 15% of it in one
-// transaction; a batch over 10% goes through the journal.
+// transaction; a batch of which more than 10% goes to the tree is written through
+// the journal.
 const DefaultMemoryBytes = 16 << 20
+
+// valueThreshold is the size from which on a value goes to the value log.
+const valueThreshold = 256
 
 // options sets Badger up for one writer of many small values that must not lose
 // one, in a process of small memory. Large values, messages under load, go to the
@@ -32,10 +36,7 @@ func (c BadgerConfig) options(log *badgerLog) (badger.Options, error) {
 	if memory < DefaultMemoryBytes {
 		return badger.Options{}, fmt.Errorf("store: %d bytes of memory, at least %d are needed", memory, DefaultMemoryBytes)
 	}
-	const (
-		valueThreshold = 512
-		valueLogFile   = 64 << 20
-	)
+	const valueLogFile = 64 << 20
 	return badger.DefaultOptions(c.Dir).
 		WithSyncWrites(true).
 		WithValueThreshold(valueThreshold).
@@ -44,7 +45,7 @@ func (c BadgerConfig) options(log *badgerLog) (badger.Options, error) {
 		WithNumMemtables(2).
 		WithBaseTableSize(4 << 20).
 		WithBaseLevelSize(64 << 20).
-		WithNumLevelZeroTables(3).
+		WithNumLevelZeroTables(5).
 		WithNumCompactors(2).
 		WithNumGoroutines(1).
 		WithCompression(options.None).

@@ -130,7 +130,7 @@ const (
 	crashDirVariable = "WEFT_STORE_CRASH_DIR"
 	// crashEntries is the size of each batch of the crash test, large enough for
 	// a kill to fall into the middle of one.
-	crashEntries = 300
+	crashEntries = 600
 	// largeEvery makes each fifth batch too large for one transaction. A kill
 	// after the fourth falls into the fifth.
 	largeEvery = 5
@@ -170,7 +170,7 @@ func TestCrashChild(t *testing.T) {
 		var unsynced, batch store.Batch
 		unsynced.Set(store.Key(store.PrefixLive, store.U64(n)), store.U64(n))
 		for i := range uint16(crashEntries) {
-			batch.Set(store.Key(store.PrefixMessage, store.U64(n), store.U16(i)), make([]byte, crashValueBytes(n)))
+			batch.Set(crashKey(n, i), make([]byte, crashValueBytes))
 		}
 		if err := errors.Join(s.Apply(&unsynced, false), s.Apply(&batch, true)); err != nil {
 			t.Fatal(err)
@@ -179,11 +179,15 @@ func TestCrashChild(t *testing.T) {
 	}
 }
 
-func crashValueBytes(n uint64) int {
+const crashValueBytes = 100
+
+// crashKey is long in a large batch: values would go to the value log, keys stay in the tree.
+func crashKey(n uint64, i uint16) []byte {
+	key := store.Key(store.PrefixMessage, store.U64(n), store.U16(i))
 	if n%largeEvery == 0 {
-		return 10 << 10
+		key = append(key, make([]byte, 3<<10)...)
 	}
-	return 100
+	return key
 }
 
 // killAfter runs the child until it has acknowledged batch last, and returns the
@@ -226,9 +230,9 @@ func wholeBatches(t *testing.T, s store.Store) (next uint64) {
 	entries := 0
 	err := s.Scan(store.Key(store.PrefixMessage), store.Key(store.PrefixMessage+1), func(key, value []byte) bool {
 		n := uint64(entries/crashEntries + 1)
-		want := store.Key(store.PrefixMessage, store.U64(n), store.U16(uint16(entries%crashEntries)))
-		if string(key) != string(want) || len(value) != crashValueBytes(n) {
-			t.Errorf("entry %d: got key %x with %d bytes, want key %x with %d", entries, key, len(value), want, crashValueBytes(n))
+		want := crashKey(n, uint16(entries%crashEntries))
+		if string(key) != string(want) || len(value) != crashValueBytes {
+			t.Errorf("entry %d: got key %x with %d bytes, want key %x with %d", entries, key, len(value), want, crashValueBytes)
 			return false
 		}
 		entries++

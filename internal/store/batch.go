@@ -74,6 +74,23 @@ func (b *Batch) check() error {
 
 func (c change) size() int { return len(c.key) + len(c.value) + entryOverheadBytes }
 
+// treeBytes is what changes take in Badger's tree: of a value in the value log a
+// pointer alone. It is what bounds a transaction.
+func treeBytes(changes []change) (sum int) {
+	for _, c := range changes {
+		sum += c.treeBytes()
+	}
+	return sum
+}
+
+func (c change) treeBytes() int {
+	const pointerBytes = 12
+	if len(c.value) < valueThreshold {
+		return c.size()
+	}
+	return len(c.key) + pointerBytes + entryOverheadBytes
+}
+
 func (c change) check() error {
 	switch {
 	case len(c.key) == 0:

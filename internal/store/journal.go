@@ -96,16 +96,16 @@ func removeJournal(dir string) error {
 	return syncDir(dir)
 }
 
-// pieces cuts changes into runs of at most size bytes, in order.
+// pieces cuts changes into runs of at most size bytes of the tree, in order.
 func pieces(changes []change, size int) [][]change {
 	var cut [][]change
 	start, sum := 0, 0
 	for i, c := range changes {
-		if i > start && sum+c.size() > size {
+		if i > start && sum+c.treeBytes() > size {
 			cut = append(cut, slices.Clip(changes[start:i]))
 			start, sum = i, 0
 		}
-		sum += c.size()
+		sum += c.treeBytes()
 	}
 	if start < len(changes) {
 		cut = append(cut, changes[start:])

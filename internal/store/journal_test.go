@@ -94,11 +94,7 @@ func TestPieces(t *testing.T) {
 	const size = 1000
 	var joined []change
 	for _, piece := range pieces(changes, size) {
-		sum := 0
-		for _, c := range piece {
-			sum += c.size()
-		}
-		if sum > size {
+		if sum := treeBytes(piece); sum > size {
 			t.Errorf("a piece has %d bytes, at most %d", sum, size)
 		}
 		joined = append(joined, piece...)

@@ -24,17 +24,23 @@ func marked(mark string, size int) []byte {
 	return bytes.Repeat([]byte(mark+" "), size/(len(mark)+1)+1)[:size]
 }
 
-// purgeSizes are one value of the tree, one of the value log, and one so large that
-// all of them go through the journal.
-func purgeSizes() []int { return []int{30, 600, 40_000} }
+// purgeSizes are two values of the tree, so many of the second that they go through
+// the journal, and two of the value log.
+func purgeSizes() []int { return []int{30, 200, 600, 40_000} }
 
-// writeOld fills a store with old values, of each size enough for several
-// transactions; the large ones are one batch.
+func purgeCount(size int) uint32 {
+	if size == 200 {
+		return 7000
+	}
+	return 100
+}
+
+// writeOld fills a store with old values, those of each size in one batch.
 func writeOld(t *testing.T, s *Badger) {
 	t.Helper()
 	for _, size := range purgeSizes() {
 		var batch Batch
-		for i := range uint32(100) {
+		for i := range purgeCount(size) {
 			batch.Set(Key('k', U32(uint32(size)), U32(i)), marked(oldMark, size))
 		}
 		mustSync(t, s, &batch)
@@ -46,7 +52,7 @@ func overwriteOld(t *testing.T, s *Badger) {
 	t.Helper()
 	for _, size := range purgeSizes() {
 		var batch Batch
-		for i := range uint32(100) {
+		for i := range purgeCount(size) {
 			if i%2 == 0 {
 				batch.Set(Key('k', U32(uint32(size)), U32(i)), marked(newMark, size/2))
 			} else {
@@ -60,7 +66,7 @@ func overwriteOld(t *testing.T, s *Badger) {
 func wantOverwritten(t *testing.T, s *Badger) {
 	t.Helper()
 	for _, size := range purgeSizes() {
-		for i := range uint32(100) {
+		for i := range purgeCount(size) {
 			got, err := s.Get(Key('k', U32(uint32(size)), U32(i)))
 			if i%2 == 0 && !bytes.Equal(got, marked(newMark, size/2)) || i%2 == 1 && !errors.Is(err, ErrNotFound) {
 				t.Errorf("value %d of %d bytes: got %d bytes, %v", i, size, len(got), err)
@@ -320,7 +326,7 @@ func TestPurgeWaitsForReads(t *testing.T) {
 		}
 		return true
 	})
-	if err != nil || seen != 100*len(purgeSizes()) {
+	if err != nil || seen != 7300 {
 		t.Errorf("Scan: %v, %d values", err, seen)
 	}
 	wantOverwritten(t, s)

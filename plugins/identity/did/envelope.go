@@ -31,7 +31,7 @@ type EnvelopeRules struct {
 
 // Envelope is a signed operation of which the form and the proofs are good. What it asks for is not judged.
 type Envelope struct {
-	Body     Object // without "proof"
+	Body     Object // without "proof"; nil after CheckAll
 	Op       string
 	Hash     string      // opHash: the Multihash of the canonical body
 	NotAfter tangle.Time // 0: no end
@@ -115,7 +115,8 @@ func Verified[T Enveloped](op T, err error) (T, error) {
 }
 
 // CheckAll is that of ledger plugins whose entries are operations: read decodes one without its signatures, and those of all
-// are verified together.
+// are verified together. The operations come without their bodies as they were parsed: a node that is behind keeps what was
+// checked until its turn, and a parsed body takes three times the room of its bytes.
 func CheckAll(list []tangle.Entry, read func(kind tangle.Kind, data []byte) (plugins.Op, error)) []plugins.Checked {
 	out, envelopes := make([]plugins.Checked, len(list)), make([]*Envelope, len(list))
 	for i, e := range list {
@@ -124,12 +125,18 @@ func CheckAll(list []tangle.Entry, read func(kind tangle.Kind, data []byte) (plu
 		}
 	}
 	for i, err := range VerifyAll(envelopes) {
-		if err != nil {
+		switch {
+		case err != nil:
 			out[i] = plugins.Checked{Err: err}
+		case envelopes[i] != nil:
+			envelopes[i].forgetBody()
 		}
 	}
 	return out
 }
+
+// forgetBody leaves what was read of the body, and drops what it was read from.
+func (e *Envelope) forgetBody() { e.Body, e.signed, e.proofs = nil, nil, nil }
 
 // VerifyAll verifies the proofs of many envelopes at once, which costs about half of one by one; nil ones have none. There
 // is one error for each.

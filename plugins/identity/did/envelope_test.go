@@ -51,6 +51,27 @@ func TestVectorEnvelope(t *testing.T) {
 	}
 }
 
+// TestCheckAllForgetsBodies checks an operation whose body is no longer needed, beside one that is refused.
+func TestCheckAllForgetsBodies(t *testing.T) {
+	raw, err := os.ReadFile("testdata/create.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw = bytes.TrimSpace(raw)
+	read := func(_ tangle.Kind, data []byte) (plugins.Op, error) { return Decode(testNetwork(), data) }
+	got := CheckAll([]tangle.Entry{{Data: raw}, {Data: raw[1:]}}, read)
+	if got[0].Err != nil || got[1].Err == nil {
+		t.Fatalf("got %v and %v", got[0].Err, got[1].Err)
+	}
+	e := got[0].Op.(Enveloped).Inside()
+	if e.Body != nil || e.signed != nil || e.proofs != nil {
+		t.Error("what was checked keeps its body")
+	}
+	if e.Hash == "" || len(e.Signers) != 1 || !bytes.Equal(e.Raw, raw) {
+		t.Errorf("what is left: opHash %q, signers %s, %d bytes", e.Hash, e.Signers, len(e.Raw))
+	}
+}
+
 // FuzzDecodeCanonical holds what the parser notes on its way to what Canonical writes: which text is the canonical one, and
 // what is left of it without the proof.
 func FuzzDecodeCanonical(f *testing.F) {
