@@ -89,6 +89,7 @@ func (n *Node) host(name string) plugins.Host {
 		CatchUp:     n.CatchUp,
 		Changed:     n.Changed,
 		Data:        n.entryData,
+		Left:        n.entryLeft,
 		Erase:       n.erase,
 		Checkpoint:  n.checkpointOver,
 		Peek:        n.peek,

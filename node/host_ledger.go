@@ -10,15 +10,24 @@ import (
 
 // entryData is what an entry holds; nil if it has been erased, or its place is not given yet.
 func (n *Node) entryData(at tangle.Position, index int) []byte {
+	return slices.Clone(n.entryAt(at, index).Data)
+}
+
+// entryLeft is what lasts of an entry that has its place.
+func (n *Node) entryLeft(at tangle.Position, index int) *tangle.Left {
+	return n.entryAt(at, index).Remains()
+}
+
+func (n *Node) entryAt(at tangle.Position, index int) (e tangle.Entry) {
 	id, err := n.Ledger.AtPosition(at)
 	if err != nil {
-		return nil
+		return e
 	}
 	m, err := n.Ledger.message(id)
-	if err != nil || index < 0 || index >= len(m.Entries) || m.Entries[index].Erased() {
-		return nil
+	if err != nil || index < 0 || index >= len(m.Entries) {
+		return e
 	}
-	return slices.Clone(m.Entries[index].Data)
+	return m.Entries[index]
 }
 
 // checkpointOver is the first certified checkpoint of at least a size.

@@ -144,6 +144,8 @@ type Host struct {
 	Changed func() <-chan struct{}
 	// Data is what an entry holds that has its place; nil if it is not here any more.
 	Data func(position tangle.Position, index int) []byte
+	// Left is what lasts of an entry that has its place, whether or not its body is still here; nil: nothing lasts of it.
+	Left func(position tangle.Position, index int) *tangle.Left
 	// Erase drops the body of a final entry from this node's store, in all messages that hold it: its hash, its lasting part
 	// and all proofs stay. Without a lasting part it is an error. Durable when it returns; it may be called again. Rejected with
 	// not_final while one of the messages may still be ordered: the plugin tries again later.

@@ -78,6 +78,9 @@ type Left struct {
 	Code    string // of its rejection; empty if it was accepted; CodeNever. No hash covers it
 }
 
+// Hash is that of the entry: it covers all but the code.
+func (l Left) Hash() Hash { return hashErasable(l.Kind, l.Lasting, l.Rest) }
+
 // CodeNever stands in Left for the outcome of an entry whose message was never ordered.
 const CodeNever = "-"
 
@@ -105,10 +108,19 @@ func (e Entry) KindLeft() Kind {
 	return e.Kind
 }
 
+// Remains is what is left of the entry, or would be: of one that is whole without its code. Nil: nothing lasts of it.
+func (e Entry) Remains() *Left {
+	if e.Left != nil || e.Lasting == nil {
+		return e.Left
+	}
+	return &Left{Kind: e.Kind, Lasting: e.Lasting, Rest: hashRest(e.Salt, e.Data)}
+}
+
 // erased is what stays of an entry once it is erased.
 func (e Entry) erased(code string) Entry {
-	left := &Left{Kind: e.Kind, Lasting: e.Lasting, Rest: hashRest(e.Salt, e.Data), Code: code}
-	return Entry{Kind: KindErased, Hash: e.Hash, Left: left}
+	left := *e.Remains()
+	left.Code = code
+	return Entry{Kind: KindErased, Hash: e.Hash, Left: &left}
 }
 
 // Codec parses and seals the messages of one network.

@@ -394,6 +394,10 @@ func TestEraseKeepsEverythingElse(t *testing.T) {
 				r.Fatalf("erased entry %d: %+v", i, e)
 			case gone[i] && (!bytes.Equal(e.Left.Lasting, want.Lasting) || e.Left.Code != fmt.Sprint("code", i)):
 				r.Fatalf("left of entry %d: %+v", i, e.Left)
+			case gone[i] && (e.Left.Hash() != want.Hash || e.Remains() != e.Left || want.Remains().Rest != e.Left.Rest):
+				r.Fatalf("entry %d leaves %+v, what is erased is %+v", i, want.Remains(), e.Left)
+			case (want.Remains() == nil) != (want.Lasting == nil):
+				r.Fatalf("entry %d leaves %+v", i, want.Remains())
 			case !gone[i] && !reflect.DeepEqual(e, want):
 				r.Fatalf("entry %d: %+v, want %+v", i, e, want)
 			case !slices.Equal(left.EntryPath(i), m.EntryPath(i)):

@@ -245,10 +245,7 @@ func (s *shell) verifyBundle(path, genesis string) error {
 func (s *shell) printEvidence(r channel.Report) {
 	s.print("verified: channel %s, %d events, %d records, %d opened\n", r.Channel, r.Events, r.Records, r.Opened)
 	if r.Gone > 0 {
-		s.print("%d records are gone, %d erased and %d past retention: who wrote them and what they held is not proved any more\n", r.Gone, r.Erased, r.Gone-r.Erased)
-	}
-	if r.Unnamed > 0 {
-		s.print("%d of them lie behind event %d: that they were records of this channel only the maker of the bundle says\n", r.Unnamed, r.Covered)
+		s.print("%d records are gone, %d erased and %d past retention: of who wrote them and what they held hashes are proved\n", r.Gone, r.Erased, r.Gone-r.Erased)
 	}
 	if r.ByTime > 0 {
 		s.print("%d of them are past retention by a time behind event %d: what kept them longer may have been left out\n", r.ByTime, r.Covered)

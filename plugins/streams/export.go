@@ -221,6 +221,7 @@ func (s *streams) exportEvents(c *channel.Channel, end uint64, newest tangle.Tim
 				if one.Operation != nil {
 					one.Receipt, err = s.host.Receipt(e.Entry)
 				} else {
+					one.Left = s.host.Left(e.Position, e.Index)
 					one.Receipt, err = s.host.BareReceipt(e.Entry)
 				}
 				if !yield(one, err) || err != nil {

@@ -66,8 +66,9 @@ type AsOf struct {
 // Exported is an event with its evidence.
 type Exported struct {
 	Event     Event
-	Operation []byte // the entry's data; nil: it is gone
-	Receipt   []byte // of a gone entry: the form with the hash alone
+	Operation []byte       // the entry's data; nil: it is gone
+	Left      *tangle.Left // of a gone entry
+	Receipt   []byte       // of a gone entry: the form with the hash alone
 }
 
 // ExportedEntry is an accepted operation, of a DID or of the channel, with its evidence.
@@ -118,19 +119,10 @@ type eventLine struct {
 	Gone      *gone           `json:"gone,omitempty"` // in place of the operation
 }
 
-// gone is what the ledger keeps of a record whose operation is not there any more.
+// gone is what lasts of the entry of a record whose operation is not there any more: the entry's hash covers it.
 type gone struct {
-	ContentHash tangle.Hash `json:"contentHash"`
-	Epoch       uint32      `json:"epoch,omitempty"`
-	Sealed      bool        `json:"sealed,omitempty"`
-	Supersedes  uint64      `json:"supersedes,omitempty"`
-	Blob        *blobLine   `json:"blob,omitempty"`
-}
-
-type blobLine struct {
-	Root   tangle.Hash `json:"root"`
-	Size   int64       `json:"size"`
-	Chunks int         `json:"chunks"`
+	Lasting []byte      `json:"lasting"`
+	Rest    tangle.Hash `json:"rest"` // hash of what is gone
 }
 
 type receiptLine struct {
@@ -218,8 +210,8 @@ func (w *bundleWriter) events(out io.Writer) error {
 			return err
 		}
 		line := eventLine{Event: e.Event.Number, Op: e.Event.Op, Seq: e.Event.Seq, place: placeOf(e.Event.Place), Head: e.Event.Head, Operation: e.Operation}
-		if e.Operation == nil {
-			line.Gone = goneOf(e.Event)
+		if e.Operation == nil && e.Left != nil {
+			line.Gone = &gone{e.Left.Lasting, e.Left.Rest}
 			w.manifest.Gone++
 		}
 		if e.Event.IsRecord() {
@@ -231,14 +223,6 @@ func (w *bundleWriter) events(out io.Writer) error {
 		}
 	}
 	return nil
-}
-
-func goneOf(e Event) *gone {
-	g := &gone{ContentHash: e.ContentHash, Epoch: e.Epoch, Sealed: e.Sealed, Supersedes: e.Supersedes}
-	if e.Blob != nil {
-		g.Blob = &blobLine{e.Blob.Root, e.Blob.Size, e.Blob.Chunks}
-	}
-	return g
 }
 
 func (w *bundleWriter) receipts(out io.Writer) error {
@@ -310,11 +294,11 @@ It proves that each event was accepted at its place, who signed it, and that rep
 running hashes. It proves that nothing was left out up to the last event that a later author has named. What came after the
 last event here it cannot say.
 
-Of a record that is gone, by an erasure or after the channel's retention, the bundle has the place, the receipt of the entry's
-hash, and why it is gone. Who wrote it and what its content hashes to is not proved any more; that it was a record of this
-channel at that place rests on the later authors who signed a running hash behind it. That a retention has passed rests on
-them too: where only the time of the last events or of the newest checkpoint says so ("goneByTime"), an operation that kept the
-record longer may have been left out.
+Of a record that is gone, by an erasure or after the channel's retention, the bundle has what lasts of its entry, with a receipt
+of the entry's hash, and why it is gone. That proves that the ledger accepted it as a record of this channel at that place, of
+an author whose DID hashes to what is there, and what its content hashes to; the author's signature is gone. That a retention has
+passed rests on the later authors who signed a running hash behind it: where only the time of the last events or of the newest
+checkpoint says so ("goneByTime"), an operation that kept the record longer may have been left out.
 `)
 	return err
 }

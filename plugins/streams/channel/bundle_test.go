@@ -117,6 +117,9 @@ func (n *orderedLog) note(size int) []byte {
 	return n.checks[size]
 }
 
+// left is what lasts of the entry at a place.
+func (n *orderedLog) left(p tangle.Position) *tangle.Left { return n.messages[p].Entries[0].Remains() }
+
 func (n *orderedLog) receipt(p tangle.Position, gone bool) []byte {
 	size := len(n.messages)
 	m := n.messages[p]
@@ -156,7 +159,7 @@ func (l *ledger) exported(id ID) []Exported {
 	err := Events(l.state, id, 0, func(e Event) bool {
 		x := Exported{Event: e, Operation: l.entries[e.Number], Receipt: l.log.receipt(e.Position, e.Cleared)}
 		if e.Cleared {
-			x.Operation = nil
+			x.Operation, x.Left = nil, l.log.left(e.Position)
 		}
 		list = append(list, x)
 		return true
@@ -405,8 +408,8 @@ func TestForgedBundles(t *testing.T) {
 		"an operation that is not gone":   {func(e []Exported) []Exported { e[4].Operation = nil; return e }, "bad_receipt"},
 		"a record that is there":          {func(e []Exported) []Exported { return l.hide(e, 4) }, "not_gone"},
 		"the last record":                 {func(e []Exported) []Exported { return l.hide(e[:8], 7) }, "not_gone"},
-		"an event as a gone record":       {func(e []Exported) []Exported { return rehash(l.hide(e, 2)) }, "bad_after"},
-		"the last event as a gone record": {func(e []Exported) []Exported { return rehash(l.hide(e, 8)) }, "not_gone"},
+		"an event as a gone record":       {func(e []Exported) []Exported { return rehash(l.hide(e, 2)) }, "malformed"},
+		"the last event as a gone record": {func(e []Exported) []Exported { return rehash(l.hide(e, 8)) }, "malformed"},
 		"another receipt":                 {func(e []Exported) []Exported { e[4].Receipt = e[5].Receipt; return e }, "bad_receipt"},
 		"another head":                    {func(e []Exported) []Exported { e[4].Event.Head[0]++; return e }, "head_mismatch"},
 		"another seq":                     {func(e []Exported) []Exported { e[4].Event.Seq++; return e }, "head_mismatch"},
@@ -512,12 +515,24 @@ func TestErasedBundle(t *testing.T) {
 	l.want("", writer, NewErase(l.header(writer, id), 1, "gdpr_art17"))
 	l.want("", owner, l.sealed(owner, id, "stays a while", RecordTerms{}))
 	b := l.bundle(id, l.exported(id), l.exportedDIDs())
-	if r := l.verify(b); !r.Verified || r.Gone != 1 || r.Erased != 1 || r.Unnamed != 0 {
+	if r := l.verify(b); !r.Verified || r.Gone != 1 || r.Erased != 1 {
 		t.Errorf("%v %+v", complaints(r), r)
 	}
-	b[FileOpened] = &fstest.MapFile{Data: []byte(`{"seq":1,"salt":"","meta":{},"payload":""}` + "\n")}
-	if got := fmt.Sprint(complaints(l.verify(b))); !strings.Contains(got, "opened=gone") {
-		t.Error(got)
+	// Whoever has kept what was in it can still prove that this is what was there.
+	c, err := Open(epochKeyOf(id, 1), mustDecode(t, l.entries[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []struct{ payload, want string }{{"erased", "[]"}, {"something else", "hash_mismatch"}} {
+		var opened bytes.Buffer
+		c.Payload = []byte(one.payload)
+		if err := WriteOpened(&opened, func(yield func(uint64, Content) bool) { yield(1, c) }); err != nil {
+			t.Fatal(err)
+		}
+		b[FileOpened] = &fstest.MapFile{Data: opened.Bytes()}
+		if got := fmt.Sprint(complaints(l.verify(b))); !strings.Contains(got, one.want) {
+			t.Errorf("%q: %s", one.payload, got)
+		}
 	}
 	l.now += 86_400_001
 	l.want("", owner, l.sealed(owner, id, "later", RecordTerms{}))
@@ -541,7 +556,7 @@ func (l *ledger) hide(list []Exported, n int) []Exported {
 		}
 		e.Event.Seq++
 	}
-	e.Event.Blob, e.Operation, e.Receipt = nil, nil, l.log.receipt(e.Event.Position, true)
+	e.Operation, e.Left, e.Receipt = nil, l.log.left(e.Event.Position), l.log.receipt(e.Event.Position, true)
 	return list
 }
 
@@ -575,8 +590,17 @@ func TestGoneLater(t *testing.T) {
 		"another entry":              {func(e []Exported) []Exported { e[3].Event.Entry[0]++; return e }, "bad_receipt"},
 		"the receipt of another":     {func(e []Exported) []Exported { e[3].Receipt = e[2].Receipt; return e }, "bad_receipt"},
 		"another time":               {func(e []Exported) []Exported { e[3].Event.Time++; return e }, "bad_time"},
-		"the erasure gone too":       {func(e []Exported) []Exported { return rehash(l.hide(e, 4)) }, "bad_after"},
+		"the erasure gone too":       {func(e []Exported) []Exported { return rehash(l.hide(e, 4)) }, "malformed"},
 		"a record that is too young": {func(e []Exported) []Exported { return l.hide(e, 6) }, "not_gone"},
+		"what lasts of another":      {func(e []Exported) []Exported { e[3].Left = e[2].Left; return e }, "changed"},
+		"another author": {func(e []Exported) []Exported {
+			left := *e[3].Left
+			left.Lasting = bytes.Clone(left.Lasting)
+			left.Lasting[40]++
+			e[3].Left = &left
+			return e
+		}, "changed"},
+		"nothing that lasts": {func(e []Exported) []Exported { e[3].Left = nil; return e }, "malformed"},
 	} {
 		r := l.verify(l.bundle(id, c.change(slices.Clone(events)), dids))
 		if got := fmt.Sprint(complaints(r)); r.Verified || !strings.Contains(got, "="+c.want) {
@@ -614,6 +638,24 @@ func TestGoneLater(t *testing.T) {
 	}
 }
 
+// TestGoneOfAnotherChannel: a record that is gone is one of the channel that it was written to.
+func TestGoneOfAnotherChannel(t *testing.T) {
+	l := newOrderedLedger(t)
+	owner := l.weft("owner")
+	id, other := l.create(owner, func(t *CreateTerms) { t.Settings.RetentionDays = ptr(1) }), l.create(owner)
+	l.want("", owner, l.sealed(owner, other, "elsewhere", RecordTerms{}))
+	l.now += 86_400_001
+	l.weft("somebody else") // moves the time of the ledger
+	e, err := ReadEvent(l.state, other, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := rehash(append(l.exported(id), Exported{Event: e, Left: l.log.left(e.Position), Receipt: l.log.receipt(e.Position, true)}))
+	if got := fmt.Sprint(complaints(l.verify(l.bundle(id, list, l.exportedDIDs())))); !strings.Contains(got, "malformed the record is of another channel") {
+		t.Error(got)
+	}
+}
+
 // TestErasedBlobBundle: the operation of a record stays when its payload is erased.
 func TestErasedBlobBundle(t *testing.T) {
 	l := newOrderedLedger(t)
@@ -637,8 +679,9 @@ func TestErasedBlobBundle(t *testing.T) {
 	}
 }
 
-// TestGoneUnnamed: what retention takes at the end of a bundle is not named by anybody, and the report says so.
-func TestGoneUnnamed(t *testing.T) {
+// TestGoneAtTheEnd: what retention takes at the end of a bundle is named by nobody; that it was a record of the channel is proved
+// by what lasts of it.
+func TestGoneAtTheEnd(t *testing.T) {
 	l := newOrderedLedger(t)
 	owner := l.weft("owner")
 	id := l.create(owner, func(t *CreateTerms) { t.Settings.RetentionDays = ptr(1) })
@@ -651,7 +694,7 @@ func TestGoneUnnamed(t *testing.T) {
 	l.weft("somebody else") // moves the time of the ledger
 	l.hide(events, 1)
 	r := l.verify(l.bundle(id, events, l.exportedDIDs()))
-	if !r.Verified || r.Gone != 1 || r.Erased != 0 || r.Unnamed != 1 {
+	if !r.Verified || r.Gone != 1 || r.Erased != 0 || r.ByTime != 1 || r.Records != 1 {
 		t.Errorf("%v %+v", complaints(r), r)
 	}
 }
@@ -681,7 +724,7 @@ func TestGoneByTime(t *testing.T) {
 		repair(t, b, FileLater)
 		return b
 	}
-	if r := l.verify(withheld(l.hide(slices.Clone(events[:3]), 1))); !r.Verified || r.Gone != 1 || r.Unnamed != 0 || r.ByTime != 1 {
+	if r := l.verify(withheld(l.hide(slices.Clone(events[:3]), 1))); !r.Verified || r.Gone != 1 || r.ByTime != 1 {
 		t.Errorf("without the retention that was raised: %v %+v", complaints(r), r)
 	}
 	forged := l.hide(slices.Clone(events[:3]), 1)
@@ -689,7 +732,7 @@ func TestGoneByTime(t *testing.T) {
 	b := withheld(rehash(forged))
 	b[FileCheckpoints] = &fstest.MapFile{Data: append(bytes.Clone(l.log.note(len(l.log.messages))), noteEnd...)}
 	repair(t, b, FileCheckpoints)
-	if r := l.verify(b); !r.Verified || r.Gone != 1 || r.Unnamed != 0 || r.ByTime != 1 {
+	if r := l.verify(b); !r.Verified || r.Gone != 1 || r.ByTime != 1 {
 		t.Errorf("with another time of the last event: %v %+v", complaints(r), r)
 	}
 	if r := l.verify(l.bundle(id, l.hide(slices.Clone(events), 1), dids)); r.Verified {

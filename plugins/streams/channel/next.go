@@ -59,8 +59,6 @@ type judge struct {
 	event   Event
 	changed bool         // channel has to be written
 	actor   *Participant // nil: none
-
-	gone map[uint64]bool // records whose tags are not known any more: only in the replay of a bundle
 }
 
 // admissible holds what does not depend on who signed.

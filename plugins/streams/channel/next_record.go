@@ -126,7 +126,7 @@ func (j *judge) checkSuperseded(r Record) error {
 	case !found || e.Cleared:
 		return reject("unknown_record", "record %d", r.Supersedes)
 	}
-	if !j.gone[r.Supersedes] && !j.channel.MayWrite(*j.actor.Grant, e.Tag) {
+	if !j.channel.MayWrite(*j.actor.Grant, e.Tag) {
 		return reject("tag_not_allowed", "%s may not write tag %q of record %d", j.op.Actor, e.Tag, r.Supersedes)
 	}
 	return nil

@@ -44,10 +44,9 @@ type Report struct {
 	Channel  ID              `json:"channel"`
 	Events   uint64          `json:"events"`
 	Records  uint64          `json:"records"`
-	Gone     uint64          `json:"gone"`        // records that are erased or past retention: their author is not known any more
-	Erased   uint64          `json:"goneErased"`  // of these: erased by a signed operation; the others are past retention
-	Unnamed  uint64          `json:"goneUnnamed"` // of these: beyond Covered, so that only who made the bundle says that they were records here
-	ByTime   uint64          `json:"goneByTime"`  // of these: past retention by a time beyond Covered alone: what kept them longer may have been left out
+	Gone     uint64          `json:"gone"`       // records that are erased or past retention: what lasts of them is proved
+	Erased   uint64          `json:"goneErased"` // of these: erased by a signed operation; the others are past retention
+	ByTime   uint64          `json:"goneByTime"` // of these: past retention by a time beyond Covered alone: what kept them longer may have been left out
 	Head     tangle.Hash     `json:"head"`
 	Covered  uint64          `json:"covered"`    // last event that a later signature names: up to it nothing was left out
 	Exact    uint64          `json:"exactTimes"` // events whose commit time is proved exactly; the others' lies between checkpoints
@@ -78,9 +77,7 @@ type verifier struct {
 	found    Report
 
 	notes    []bound // checkpoints, ascending in size
-	erasers  map[uint64]string
-	goneSeqs map[uint64]bool
-	gone     []Event           // the same
+	gone     []Event
 	swept    []uint64          // by event: up to where retention has cleared
 	said     map[string]string // details of checks that are good
 	identity memory
@@ -374,9 +371,6 @@ func (l *lines) note() (note []byte, more bool, err error) {
 
 // replay checks events, receipts and DIDs side by side, in the order of the ledger.
 func (v *verifier) replay() error {
-	if err := v.findErasers(); err != nil {
-		return failed{CheckReplay, err}
-	}
 	events, err := v.lines(FileEvents)
 	if err != nil {
 		return err
@@ -531,9 +525,7 @@ func (v *verifier) apply(e eventLine, at did.Place) error {
 	if op.Channel != v.manifest.Channel || op.Op != e.Op {
 		return faulty("malformed", "the operation is of another channel or kind")
 	}
-	j := newJudge(v.state, v.identity, op, at)
-	j.gone = v.goneSeqs
-	writes, err := j.next()
+	writes, err := Next(v.state, v.identity, op, at)
 	if err != nil {
 		return err
 	}
@@ -597,8 +589,6 @@ func (v *verifier) checkOpened() error {
 			return faulty("duplicate", "record %d is opened twice", o.Seq)
 		case !found || e.ContentHash == (tangle.Hash{}):
 			return faulty("not_found", "record %d has no content here", o.Seq)
-		case v.goneSeqs[o.Seq]:
-			return faulty("gone", "nothing here proves the contentHash of record %d, whose operation is gone", o.Seq)
 		case len(o.Salt) != SaltBytes || ContentHash(o.Salt, o.Meta, o.Payload) != e.ContentHash:
 			return faulty("hash_mismatch", "what is opened of record %d is not what was signed", o.Seq)
 		}

@@ -1,7 +1,6 @@
 package channel
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -9,71 +8,34 @@ import (
 	"weft/tangle"
 )
 
-// Records whose operation is gone: erased, or past the channel's retention. Of them a bundle has the receipt of the entry's
-// hash alone, and why they are gone; a record that nothing has made go is refused.
+// Records whose operation is gone: erased, or past the channel's retention. Of them a bundle has what lasts of the entry, the
+// receipt of the entry's hash, and why they are gone; a record that nothing has made go is refused.
 
-// findErasers notes who erased which record: of a record that is gone the author is not known.
-func (v *verifier) findErasers() error {
-	v.erasers, v.goneSeqs = map[uint64]string{}, map[uint64]bool{}
-	events, err := v.lines(FileEvents)
-	if err != nil {
-		return err
-	}
-	defer events.close()
-	for n := uint64(0); ; n++ {
-		var e eventLine
-		more, err := events.next(&e)
-		if err != nil || !more {
-			return err
-		}
-		if n >= MaxBundleEvents {
-			return faulty("too_large", "more than %d events", MaxBundleEvents)
-		}
-		if e.Op != Erase {
-			continue
-		}
-		var op struct {
-			Actor string `json:"actor"`
-			Seq   uint64 `json:"seq"`
-		}
-		if err := json.Unmarshal(e.Operation, &op); err != nil {
-			return fmt.Errorf("event %d: %w", n, err)
-		}
-		if _, there := v.erasers[op.Seq]; !there {
-			v.erasers[op.Seq] = op.Actor
-		}
-	}
-}
-
-// applyGone replays a record of which only what the ledger keeps is left. Rights are not judged: the receipt says that they
-// were. Who erased it stands in for its author.
+// applyGone replays a record of which only what lasts is left. Rights are not judged: the receipt says that they were.
 func (v *verifier) applyGone(g gone, at did.Place) error {
-	j := newJudge(v.state, v.identity, &Operation{Op: Write, Channel: v.manifest.Channel}, at)
-	if found, err := j.load(); err != nil || !found {
-		return faulty("malformed", "a record before the channel: %v", err)
+	if left := (tangle.Left{Kind: Kind, Lasting: g.Lasting, Rest: g.Rest}); left.Hash() != at.Entry {
+		return faulty("changed", "this is not what lasts of the entry")
 	}
-	r := Record{ContentHash: g.ContentHash, Supersedes: g.Supersedes}
-	if g.Sealed {
-		r.Epoch = g.Epoch
-	}
-	if g.ContentHash != (tangle.Hash{}) {
-		r.Body = &Body{}
-		if g.Blob != nil {
-			r.Body.Blob = &Blob{g.Blob.Root, g.Blob.Size, g.Blob.Chunks}
-		}
-	}
-	j.op.Author = HashDID(v.erasers[j.head.Seq+1])
-	j.begin()
-	j.record(r)
-	writes, err := j.finish()
+	op, err := Restore(g.Lasting)
 	if err != nil {
 		return err
 	}
-	v.goneSeqs[j.event.Seq] = true
-	v.gone = append(v.gone, j.event)
-	v.found.Gone++
+	if op.Channel != v.manifest.Channel {
+		return faulty("malformed", "the record is of another channel")
+	}
+	writes, err := Next(v.state, v.identity, op, at)
+	if err != nil {
+		return err
+	}
 	v.state.put(writes)
-	return nil
+	_, head, err := ReadChannel(v.state, op.Channel)
+	if err != nil {
+		return err
+	}
+	e, err := ReadEvent(v.state, op.Channel, head.Event)
+	v.gone = append(v.gone, e)
+	v.found.Gone++
+	return err
 }
 
 // later is what happened behind the last event of a bundle to records up to it.
@@ -111,13 +73,10 @@ func (v *verifier) checkGone() error {
 		default:
 			return faulty("not_gone", "record %d has no operation, and nothing here erases it or says that its retention has passed", g.Seq)
 		}
-		if g.Number > v.found.Covered {
-			v.found.Unnamed++
-		}
 	}
 	if n := v.found.Gone; n > 0 {
-		v.said[CheckReplay] = fmt.Sprintf("%d records are gone: %d erased, %d past retention, of these %d by times that no later signature bears out; behind %d of them no later signature stands",
-			n, v.found.Erased, n-v.found.Erased, v.found.ByTime, v.found.Unnamed)
+		v.said[CheckReplay] = fmt.Sprintf("%d records are gone: %d erased, %d past retention, of these %d by times that no later signature bears out",
+			n, v.found.Erased, n-v.found.Erased, v.found.ByTime)
 	}
 	return nil
 }
