@@ -84,8 +84,8 @@ func coneWitnesses(c orderConfig) (found []*tangle.Vertex) {
 	return found
 }
 
-// Bounds of a commit, agreed by all: messages, entries, and bytes of messages. The message that reaches one of the last two
-// is still in.
+// Bounds of a commit, agreed by all: messages, entries, and bytes of messages before any erasure. The message that reaches
+// one of the last two is still in.
 const (
 	MaxCommitMessages = 2048
 	MaxCommitEntries  = 4096
@@ -124,7 +124,7 @@ func (w *walk) from(root *tangle.Vertex) bool {
 				return false
 			}
 			w.ordered = append(w.ordered, top.vertex)
-			w.entries, w.bytes = w.entries+len(top.vertex.Entries), w.bytes+top.vertex.Size()
+			w.entries, w.bytes = w.entries+len(top.vertex.Entries), w.bytes+top.vertex.WholeSize()
 			stack = stack[:len(stack)-1]
 			continue
 		}

@@ -60,7 +60,7 @@ func (d *drawing) heap(messages, entries, size int) {
 		var list []tangle.Entry
 		for i := range entries {
 			data := append(fmt.Appendf(nil, "%d %d ", k, i), make([]byte, size)...)
-			list = append(list, tangle.NewEntry(tangle.KindData, tangle.Salt{}, data))
+			list = append(list, tangle.NewErasable(64, []byte("lasts"), tangle.Salt{}, data))
 		}
 		author := tangle.Member{byte('A' + random.IntN(d.n))}
 		d.add(fmt.Sprintf("e%d", k), tangle.Header{Author: author, Parents: parents, Time: drawingStart}, list)
@@ -99,13 +99,18 @@ func parentsFirst(t *testing.T, c *Commit) {
 	}
 }
 
-// otherArrival feeds the same messages to a new engine in another order, taking commits as they are decided.
+// otherArrival feeds the same messages to a new engine in another order, half of them without their bodies, taking commits as
+// they are decided.
 func (d *drawing) otherArrival(seed uint64) (list []*Commit) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	o := &drawing{t: d.t}
 	o.reset(d.n)
 	for _, i := range random.Perm(len(d.added)) {
-		for _, v := range o.graph.Add(d.added[i].Message).Attached {
+		m := d.added[i].Message
+		if random.IntN(2) == 0 {
+			m = d.erased(m)
+		}
+		for _, v := range o.graph.Add(m).Attached {
 			o.engine.Add(v)
 		}
 		for o.graph.Releasing() {
@@ -116,6 +121,19 @@ func (d *drawing) otherArrival(seed uint64) (list []*Commit) {
 		list = append(list, o.commits()...)
 	}
 	return list
+}
+
+// erased is a message as members get it that join when its bodies are gone.
+func (d *drawing) erased(m *tangle.Message) *tangle.Message {
+	codec := tangle.Codec{Network: tangle.ID{1}, Limits: tangle.DefaultLimits()}
+	for i := range min(len(m.Entries), 3) {
+		left, err := codec.Erase(m, i, "")
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		m = left
+	}
+	return m
 }
 
 func sameCommit(a, b *Commit) bool {

@@ -143,6 +143,9 @@ func (m *Message) Bytes() []byte { return m.raw }
 // Size is the length of the canonical encoding in bytes.
 func (m *Message) Size() int { return len(m.raw) }
 
+// WholeSize is the length of the encoding before any erasure: it is the same for all who hold the message.
+func (m *Message) WholeSize() int { return m.headerLen + len(m.Signature) + int(m.Header.BodyLen) }
+
 // HeaderBytes is the signed part of the encoding.
 func (m *Message) HeaderBytes() []byte { return m.raw[:m.headerLen] }
 
