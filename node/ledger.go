@@ -253,25 +253,27 @@ func (l *Ledger) receipt(h tangle.Hash, bare bool) ([]byte, error) {
 	})
 }
 
-// order proves to other members the place of a message and the outcomes of its entries (receipt.Order), or that it was never
-// ordered: then it is a checkpoint alone, later than the horizon allows.
+// order proves to other members the place of a message and the outcomes of its entries (receipt.Order), or that it is never
+// ordered: then it is a checkpoint alone, later than the horizon allows. That goes by the message's time: until a commit
+// sweeps what is below the horizon it waits here, and what others wait for may stand above it. ErrNotFinal: neither yet.
 func (l *Ledger) order(id tangle.ID) ([]byte, error) {
-	settled, err := l.settled(id)
+	m, settled, err := l.Message(id)
 	if err != nil {
 		return nil, err
 	}
 	cp, err := l.LatestCheckpoint()
-	if errors.Is(err, ErrUnknown) || err == nil && settled.Status != StatusFinal && settled.Status != StatusExpired {
-		err = ErrNotFinal
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return nil, ErrNotFinal
+	case err != nil:
 		return nil, err
-	}
-	if settled.Status == StatusExpired {
+	case settled.Status == StatusFinal:
+		leaf, path, err := l.inLog(id, settled, cp)
+		return receipt.Order{Leaf: leaf, Path: path, Note: cp.Note}.Bytes(), err
+	case m.Header.Time < cp.Time.Add(-l.genesis.Consensus.Horizon()):
 		return receipt.Order{Note: cp.Note}.Bytes(), nil
 	}
-	leaf, path, err := l.inLog(id, settled, cp)
-	return receipt.Order{Leaf: leaf, Path: path, Note: cp.Note}.Bytes(), err
+	return nil, ErrNotFinal
 }
 
 // inLog is the leaf of a message, and its path to the root of a checkpoint.

@@ -276,3 +276,31 @@ func TestEraseOfExpiredCopies(t *testing.T) {
 		t.Errorf("the node that joined has %d, the others %d", got, want)
 	}
 }
+
+// TestMessageThatOnlyOneHas gives one member alone a message that was never ordered, without its body: what it builds on it the
+// others can attach.
+func TestMessageThatOnlyOneHas(t *testing.T) {
+	w := founded(t, 4, func(g *genesis.Genesis) { g.Consensus.HorizonSeconds = 10 }, shelves())
+	w.run(25 * time.Second)
+	cp, err := w.cores[0].Ledger().LatestCheckpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.script(3)
+	m := w.sealed(3, tangle.Header{Seq: 1, Time: testStart}, []tangle.Entry{shelved(tangle.Salt{1}, "put 1")})
+	left, err := w.cores[0].codec.Erase(m, 0, tangle.CodeNever)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: left.Bytes(), Order: receipt.Order{Note: cp.Note}.Bytes()}}}}
+	frame, err := newVerifier(w.genesis, 1, w.ledger).frame(core2member(w, 3), raw.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.inbox[0] = append(w.inbox[0], Input{Frame: frame})
+	w.run(20 * time.Millisecond)
+	w.wantAllFinal(20*time.Second, w.submit(1, "goes on")...)
+	if got, _, err := w.cores[2].Ledger().Message(m.ID); err != nil || !got.HasErased() {
+		t.Errorf("the message at another member: %v", err)
+	}
+}
