@@ -490,7 +490,8 @@ type Erasure struct {
 type ErasureStatement struct {
 	Channel   channel.ID    `json:"channel"`
 	Seq       uint64        `json:"seq"`
-	Root      string        `json:"root,omitempty"`
+	Root      string        `json:"root,omitempty"`      // of a payload beside the ledger
+	EntryHash string        `json:"entryHash,omitempty"` // of a body in its entry
 	Event     uint64        `json:"eraseEvent"`
 	ErasedAt  *time.Time    `json:"erasedAt,omitempty"`
 	Held      bool          `json:"held"`

@@ -284,8 +284,14 @@ func (w *network) provesRecord(i int, owner *person, id channel.ID, body did.Obj
 	w.t.Helper()
 	var v erasureView
 	w.as(i, owner, "GET", channelPath(id, "/records/1/erasure"), nil).into(200, &v)
-	if v.By != owner.did || v.Receipt == "" {
+	if v.By != owner.did || v.Receipt == "" || len(v.Statements) != len(w.Nodes) || len(v.Unanswered) > 0 {
 		w.t.Errorf("node %d: proof of erasure %+v", i, v)
+	}
+	joined := w.Genesis.Members[4].Key
+	for _, s := range v.Statements {
+		if s.Entry == (tangle.Hash{}) || s.Held != (s.Member != joined) || !s.verify(w.id) {
+			w.t.Errorf("node %d: statement %+v", i, s)
+		}
 	}
 	var record eventView
 	w.as(i, owner, "GET", channelPath(id, "/records/1"), nil).into(200, &record)

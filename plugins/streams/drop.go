@@ -154,7 +154,12 @@ func (s *streams) drop(one dropped, final tangle.Position) (bool, error) {
 	if err != nil || !found || !e.Cleared { // only its payload was erased
 		return true, err
 	}
-	return s.dropRecord(e, final)
+	held := s.host.Data(e.Position, e.Index) != nil
+	done, err := s.dropRecord(e, final)
+	if done && err == nil && e.ErasedBy != 0 {
+		err = s.stateDropped(one.channel, e, held)
+	}
+	return done, err
 }
 
 // dropRecord drops the body of a record, behind those of copies of it that were rejected.

@@ -34,7 +34,8 @@ type desk struct {
 	index   deskIndex
 	local   *plugintest.Local
 	final   tangle.Position
-	dropped []tangle.Hash
+	dropped []tangle.Hash // lately
+	gone    map[tangle.Hash]bool
 	refuse  func(tangle.Hash) error // to drop a body; nil: nothing is in the way
 }
 
@@ -51,7 +52,7 @@ func (x deskIndex) State() plugins.View { return x.agreed }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{t: t, network: tangle.ID{1}, now: 1_800_000_000_000, local: plugintest.NewLocal()}
+	d := &desk{t: t, network: tangle.ID{1}, now: 1_800_000_000_000, local: plugintest.NewLocal(), gone: map[tangle.Hash]bool{}}
 	d.identity, d.dids, d.keys = identities(t, d.network, 2)
 	var err error
 	if d.ledger, err = Ledger(d.network, nil); err != nil {
@@ -81,7 +82,13 @@ func (d *desk) follower() *streams {
 					return err
 				}
 			}
-			d.dropped = append(d.dropped, entry)
+			d.dropped, d.gone[entry] = append(d.dropped, entry), true
+			return nil
+		},
+		Data: func(at tangle.Position, _ int) []byte {
+			if e := d.entries[at]; !d.gone[e.Hash] {
+				return e.Data
+			}
 			return nil
 		},
 	}

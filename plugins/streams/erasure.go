@@ -17,25 +17,33 @@ import (
 	"weft/tangle"
 )
 
-// statement is a member's word that a payload is gone from its node: what it signs is the canonical JSON of all members but
-// signature (plugins.StatementInput).
+// statement is a member's word that what is erased is gone from its node: a payload beside the ledger, named by its root, or
+// the body of an entry, named by the entry's hash. What it signs is the canonical JSON of all members but signature
+// (plugins.StatementInput).
 type statement struct {
 	Channel   channel.ID    `json:"channel"`
 	Seq       uint64        `json:"seq"`
-	Root      tangle.Hash   `json:"root"`
+	Root      tangle.Hash   `json:"root,omitzero"`
+	Entry     tangle.Hash   `json:"entryHash,omitzero"`
 	Event     uint64        `json:"eraseEvent"`
 	ErasedAt  string        `json:"erasedAt"` // the member's clock
-	Held      bool          `json:"held"`     // all of it was there
+	Held      bool          `json:"held"`     // all of it was there, just before
 	Member    tangle.Member `json:"member"`
 	Signature string        `json:"signature"`
 }
 
 // signed is what the signature is over.
 func (t statement) signed() ([]byte, error) {
-	return did.Canonical(did.Object{
-		"channel": t.Channel.String(), "seq": int(t.Seq), "root": t.Root.String(), "eraseEvent": int(t.Event), "erasedAt": t.ErasedAt,
+	said := did.Object{
+		"channel": t.Channel.String(), "seq": int(t.Seq), "eraseEvent": int(t.Event), "erasedAt": t.ErasedAt,
 		"held": t.Held, "member": t.Member.String(),
-	})
+	}
+	if t.Root != (tangle.Hash{}) {
+		said["root"] = t.Root.String()
+	} else {
+		said["entryHash"] = t.Entry.String()
+	}
+	return did.Canonical(said)
 }
 
 // verify says whether a member has said this.
@@ -117,24 +125,47 @@ func (s *streams) followPayloads(upto tangle.Position) error {
 	return nil
 }
 
-// eraseRecord deletes the payload of an erased record and signs that it is gone. It may be called again.
+// eraseRecord deletes the payload of an erased record and signs that it is gone; of one in its entry, that the body is gone if
+// it is. It may be called again.
 func (s *streams) eraseRecord(id channel.ID, seq uint64) error {
 	e, found, err := channel.ReadRecord(s.state(), id, seq)
-	if err != nil || !found || e.ErasedBy == 0 || e.Blob == nil {
+	if err != nil || !found || e.ErasedBy == 0 {
 		s.damaged(err)
 		return err
 	}
+	if e.Blob == nil {
+		return s.stateDropped(id, e, false)
+	}
 	s.statements.once.Lock()
 	defer s.statements.once.Unlock()
-	if _, done := s.statements.find(id, seq, s.host.Self); done {
-		_, err := s.blobs.remove(blobKey{id, e.Blob.Root}) // it may have come after
-		return err
-	}
-	held, err := s.blobs.remove(blobKey{id, e.Blob.Root})
+	held, err := s.blobs.remove(blobKey{id, e.Blob.Root}) // it may have come after a statement
 	if err != nil {
 		return err
 	}
-	t := statement{Channel: id, Seq: seq, Root: e.Blob.Root, Event: e.ErasedBy, ErasedAt: s.now().UTC().Format(time.RFC3339), Held: held, Member: s.host.Self}
+	return s.sign(id, e, held)
+}
+
+// stateDropped signs that the body of an erased entry is gone, if it is.
+func (s *streams) stateDropped(id channel.ID, e channel.Event, held bool) error {
+	s.statements.once.Lock()
+	defer s.statements.once.Unlock()
+	if s.host.Data(e.Position, e.Index) != nil {
+		return nil
+	}
+	return s.sign(id, e, held)
+}
+
+// sign signs what this member says of an erased record, once.
+func (s *streams) sign(id channel.ID, e channel.Event, held bool) error {
+	if _, said := s.statements.find(id, e.Seq, s.host.Self); said {
+		return nil
+	}
+	t := statement{Channel: id, Seq: e.Seq, Event: e.ErasedBy, ErasedAt: s.now().UTC().Format(time.RFC3339), Held: held, Member: s.host.Self}
+	if e.Blob != nil {
+		t.Root = e.Blob.Root
+	} else {
+		t.Entry = e.Entry
+	}
 	text, err := t.signed()
 	if err != nil {
 		return err
@@ -193,10 +224,8 @@ func (s *streams) showErasure(w http.ResponseWriter, r *http.Request) error {
 			v.Receipt = encode(proof)
 		}
 	}
-	if e.Blob != nil {
-		if err := s.collectStatements(r.Context(), &v); err != nil {
-			return err
-		}
+	if err := s.collectStatements(r.Context(), &v); err != nil {
+		return err
 	}
 	return answer(w, http.StatusOK, v)
 }

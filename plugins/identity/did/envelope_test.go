@@ -58,7 +58,9 @@ func TestCheckAllForgetsBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw = bytes.TrimSpace(raw)
-	read := func(_ tangle.Kind, data []byte) (plugins.Op, error) { return Decode(testNetwork(), DefaultLimits(), data) }
+	read := func(_ tangle.Kind, data []byte) (plugins.Op, error) {
+		return Decode(testNetwork(), DefaultLimits(), data)
+	}
 	got := CheckAll([]tangle.Entry{{Data: raw}, {Data: raw[1:]}}, read)
 	if got[0].Err != nil || got[1].Err == nil {
 		t.Fatalf("got %v and %v", got[0].Err, got[1].Err)
