@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"weft/plugins/identity/keyfile"
 	"weft/testnet"
@@ -48,6 +50,7 @@ func TestChannelsAtTheCommandLine(t *testing.T) {
 	x.records()
 	x.evidence()
 	x.hiddenAndPublic()
+	x.forgotten("notices", 3, "anna@example.org")
 	x.recovery()
 	x.reindexed()
 }
@@ -207,6 +210,51 @@ func (x *channelTour) hiddenAndPublic() {
 	}
 	_, errOut = weft(t, 1, "", x.n.Nodes[1].API, "channel", "read", "incidents")
 	wantText(t, errOut, "no public channel", "--keys")
+}
+
+// forgotten erases a record of a public channel, and purges all nodes: then its text is in no file of any of them.
+func (x *channelTour) forgotten(name string, seq int, text string) {
+	t := x.t
+	inFiles := func(dir string) (found []string) {
+		t.Helper()
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if bytes.Contains(content, []byte(text)) {
+				found = append(found, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	for _, n := range x.n.Nodes {
+		if len(inFiles(string(n.Dir))) == 0 {
+			t.Fatalf("%s does not have it before: the search proves nothing", n.Name)
+		}
+	}
+	x.as(0, 0, "owner", "", "erase", name, strconv.Itoa(seq), "--reason", "gdpr_art17", "--yes")
+	deadline := time.After(time.Minute)
+	for dropped := 0; dropped < len(x.n.Nodes); {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			t.Fatalf("%d members say that it is gone", dropped)
+		}
+		out, _ := x.as(1, 0, "owner", "", "erase", name, strconv.Itoa(seq), "--receipt")
+		dropped = strings.Count(out, "deleted at")
+	}
+	for _, n := range x.n.Nodes {
+		out, _ := weft(t, 0, "", "", "purge", "--dir", string(n.Dir))
+		wantText(t, out, "1 of 1 bodies erased on this node are in no file of its store")
+		if found := inFiles(string(n.Dir)); len(found) > 0 {
+			t.Errorf("still in %v", found)
+		}
+	}
 }
 
 // recovery: after two changes of all its keys, a key file and any node give a reader back what it read and wrote.
