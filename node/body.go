@@ -446,6 +446,7 @@ func (n *Node) count(out Effects, inputs int, took time.Duration) {
 	}
 	st := n.core.Status()
 	n.status.Store(&st)
+	n.verifier.note(st)
 	n.stepped.Store(time.Now().UnixMilli())
 }
 

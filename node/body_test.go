@@ -150,15 +150,57 @@ func TestVerifierDropsBadSignatures(t *testing.T) {
 		}
 		return frameOf(b)
 	}
-	if f, err := v.frame(core2member(w, 1), raw(-1)); err != nil || len(f.Ops) != 1 || f.Ops[0] == nil {
+	if f, err := v.frame(gossip.LaneBulk, core2member(w, 1), raw(-1)); err != nil || len(f.Ops) != 1 || f.Ops[0] == nil {
 		t.Fatalf("good frame: %v %+v", err, f)
 	}
-	if f, err := v.frame(core2member(w, 1), raw(-1)); err != nil || f.Ops[0] != nil {
+	if f, err := v.frame(gossip.LaneBulk, core2member(w, 1), raw(-1)); err != nil || f.Ops[0] != nil {
 		t.Fatalf("copy: %v, checks made again", err)
 	}
 	for i := range m.Bytes() {
-		if _, err := v.frame(core2member(w, 1), raw(i)); err == nil {
+		if _, err := v.frame(gossip.LaneBulk, core2member(w, 1), raw(i)); err == nil {
 			t.Fatalf("frame with byte %d changed passes", i)
+		}
+	}
+}
+
+// TestVerifierLeavesOutWhatIsEarly: a node that is far behind takes what helps it, and not what a peer pushes meanwhile.
+func TestVerifierLeavesOutWhatIsEarly(t *testing.T) {
+	w := newNetwork(t, 4)
+	w.run(2 * time.Second)
+	w.submit(1, "x")
+	w.run(100 * time.Millisecond)
+	id, err := w.cores[0].Ledger().AtPosition(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := w.cores[0].Ledger().Message(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(behind uint64, early time.Duration) CoreStatus {
+		return CoreStatus{Behind: behind, Time: m.Header.Time.Add(-earlyAfter - early)}
+	}
+	for _, c := range []struct {
+		name   string
+		status CoreStatus
+		lane   gossip.Lane
+		from   int
+		upto   uint64
+		want   int
+	}{
+		{"pushed early", at(farBehind+1, time.Millisecond), gossip.LaneBulk, 1, 0, 0},
+		{"pushed in time", at(farBehind+1, 0), gossip.LaneBulk, 1, 0, 1},
+		{"not far behind", at(farBehind, time.Hour), gossip.LaneBulk, 1, 0, 1},
+		{"from another", at(farBehind+1, time.Hour), gossip.LaneBulk, 2, 0, 1},
+		{"the end of an answer", at(farBehind+1, time.Hour), gossip.LaneBulk, 1, 5, 1},
+		{"asked for", at(farBehind+1, time.Hour), gossip.LaneWitness, 1, 0, 1},
+	} {
+		v := newVerifier(w.genesis, 1, nil)
+		v.note(c.status)
+		raw := gossip.Frame{Messages: &gossip.Messages{Upto: c.upto, Raw: []gossip.Raw{{Message: m.Bytes()}}}}.Bytes()
+		f, err := v.frame(c.lane, core2member(w, c.from), raw)
+		if err != nil || len(f.Frame.Messages.List) != c.want || f.Frame.Messages.Upto != c.upto {
+			t.Errorf("%s: %v, %d messages, want %d", c.name, err, len(f.Frame.Messages.List), c.want)
 		}
 	}
 }

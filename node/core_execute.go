@@ -147,7 +147,7 @@ func (x *executor) begin() (first uint64) {
 }
 
 // order gives a message of a commit its place, applies its entries, and says what became of them. checks are what the
-// plugins' Check said of the first entries, maybe of none.
+// plugins' Check said of the entries; nil: nobody has asked, or it was forgotten.
 func (x *executor) order(c *consensus.Commit, m *tangle.Message, checks []Checked, b *store.Batch) (Settled, error) {
 	settled := Settled{Status: StatusOrdered, Commit: c.Index, Time: c.Time}
 	if m.IsWitness() {
@@ -155,8 +155,11 @@ func (x *executor) order(c *consensus.Commit, m *tangle.Message, checks []Checke
 	}
 	settled.Position = tangle.Position(x.size)
 	settled.Codes = make([]string, len(m.Entries))
+	if len(checks) != len(m.Entries) {
+		checks = x.check(m.Entries)
+	}
 	for i := range m.Entries {
-		code, err := x.apply(c, m, i, checks)
+		code, err := x.apply(c, m, i, checks[i])
 		if err != nil {
 			return settled, err
 		}
@@ -171,7 +174,7 @@ func (x *executor) order(c *consensus.Commit, m *tangle.Message, checks []Checke
 }
 
 // apply executes entry i of the message at the next position and returns its outcome: empty, or the code of its rejection.
-func (x *executor) apply(c *consensus.Commit, m *tangle.Message, i int, checks []Checked) (code string, err error) {
+func (x *executor) apply(c *consensus.Commit, m *tangle.Message, i int, checked Checked) (code string, err error) {
 	e, p := m.Entries[i], tangle.Position(x.size)
 	owner := x.byKind[e.KindLeft()]
 	if owner == nil {
@@ -179,12 +182,6 @@ func (x *executor) apply(c *consensus.Commit, m *tangle.Message, i int, checks [
 	}
 	if e.Erased() && e.Left.Code == tangle.CodeNever {
 		return "", fmt.Errorf("%w: entry %d of message %s", ErrBodyGone, i, m.ID)
-	}
-	var checked Checked
-	if i < len(checks) {
-		checked = checks[i]
-	} else { // of own and reloaded messages
-		checked = checkLasting(&owner.plugin, e, checkEntry(&owner.plugin, e))
 	}
 	ordered := plugins.Ordered{
 		Kind: e.KindLeft(), Hash: e.Hash, Data: e.Data, Op: checked.Op, Message: m.ID, Author: m.Header.Author,
@@ -211,6 +208,16 @@ func (x *executor) apply(c *consensus.Commit, m *tangle.Message, i int, checks [
 	x.written += agreed
 	x.unsaved += agreed + owner.index.take(c.Index)
 	return code, x.fault()
+}
+
+// check runs the plugins' checks on the entries of a reloaded message, or of one whose checks were forgotten.
+func (x *executor) check(entries []tangle.Entry) []Checked {
+	return checkEntries(entries, func(k tangle.Kind) *plugins.Plugin {
+		if p := x.byKind[k]; p != nil {
+			return &p.plugin
+		}
+		return nil
+	})
 }
 
 // checkEntry runs the Check of the plugin that owns an entry's kind; nil: none does. Of an erased one it is what is left.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"weft/config/genesis"
 	"weft/consensus"
@@ -129,7 +132,38 @@ func TestStoreFailsUnderAPeek(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &tangle.Message{Entries: []tangle.Entry{{Kind: 1024}}}
-	if code, err := x.apply(&consensus.Commit{Index: 1}, m, 0, nil); err == nil {
+	if code, err := x.apply(&consensus.Commit{Index: 1}, m, 0, Checked{}); err == nil {
 		t.Errorf("outcome %q of an entry whose judgement could not read", code)
+	}
+}
+
+// TestForgottenChecksAreMadeTogether executes a message whose checks were forgotten, as a node that catches up does: one by
+// one they would cost it twice, while it is behind.
+func TestForgottenChecksAreMadeTogether(t *testing.T) {
+	var asked []int
+	ledger := []CorePlugin{{Name: "batched", Plugin: plugins.Plugin{
+		Kinds: []tangle.Kind{1024, 1025},
+		Check: func(tangle.Kind, []byte) (plugins.Op, error) { return nil, errors.New("asked one by one") },
+		CheckAll: func(list []tangle.Entry) []plugins.Checked {
+			asked = append(asked, len(list))
+			out := make([]plugins.Checked, len(list))
+			out[0].Err = plugins.Reject("bad_value", "")
+			return out
+		},
+		Apply: func(plugins.State, plugins.Ordered) error { return nil },
+	}}}
+	var x executor
+	if err := x.open(&genesis.Genesis{}, store.NewMemory(), ledger); err != nil {
+		t.Fatal(err)
+	}
+	x.edge = map[int64]tlog.Hash{}
+	m := &tangle.Message{Entries: []tangle.Entry{{Kind: 1024}, {Kind: 1025}, {Kind: 9}, {Kind: 1025}}}
+	var batch store.Batch
+	settled, err := x.order(&consensus.Commit{Index: 1}, m, nil, &batch)
+	if want := []string{"bad_value", "", "unknown_kind", "bad_value"}; err != nil || !slices.Equal(settled.Codes, want) {
+		t.Errorf("outcomes %q, %v, want %q", settled.Codes, err, want)
+	}
+	if !slices.Equal(asked, []int{2, 1}) {
+		t.Errorf("entries were checked in groups of %d, want 2 and 1", asked)
 	}
 }

@@ -115,7 +115,7 @@ type heldMessage struct {
 // Bounds of the messages from the future that wait. Those further ahead are not taken: whoever holds them offers them again.
 const (
 	MaxHeld      = 4096
-	MaxHeldBytes = 16 << 20
+	MaxHeldBytes = 8 << 20
 	maxHold      = time.Minute
 )
 
@@ -508,6 +508,7 @@ type CoreStatus struct {
 	Own        tangle.Round // own last witness
 	Decided    tangle.Round
 	Commit     uint64
+	Time       tangle.Time // of that commit
 	Tips       int
 	Attached   int // vertices in memory
 	Unordered  int // of them messages with entries
@@ -524,7 +525,7 @@ type CoreStatus struct {
 func (c *Core) Status() CoreStatus {
 	st := CoreStatus{
 		Round: c.engine.Highest(), Own: c.own.Round, Decided: c.engine.Decided(), Commit: c.engine.State().Index,
-		Tips: c.graph.Tips(), Attached: c.graph.Len(), Unordered: c.unsettled, Parked: c.graph.ParkedLen(),
+		Time: c.engine.State().Time, Tips: c.graph.Tips(), Attached: c.graph.Len(), Unordered: c.unsettled, Parked: c.graph.ParkedLen(),
 		Held: len(c.held), Pending: c.pending.count, Idle: !c.busy(), Quorum: c.quorum, CatchingUp: c.repair.CatchingUp(),
 	}
 	if far := c.repair.Farthest(); far > st.Commit {

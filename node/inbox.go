@@ -33,8 +33,8 @@ type queuedFrame struct {
 
 // Bounds of the queues before the Core, and of one Step's input.
 const (
-	MaxQueuedFrames  = 1024     // per lane
-	MaxQueuedBytes   = 32 << 20 // per lane, of frames
+	MaxQueuedFrames  = 1024    // per lane
+	MaxQueuedBytes   = 8 << 20 // per lane, of frames
 	MaxQueuedSubmits = 4096
 	MaxStepInputs    = 512
 	MaxStepBytes     = 4 << 20

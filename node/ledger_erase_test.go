@@ -218,7 +218,7 @@ func TestProofOfOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			frame := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: left.Bytes(), Order: c.order}}}}
-			_, err = newVerifier(w.genesis, 1, w.ledger).frame(w.genesis.Members[0].Key, frame.Bytes())
+			_, err = newVerifier(w.genesis, 1, w.ledger).frame(gossip.LaneBulk, w.genesis.Members[0].Key, frame.Bytes())
 			switch {
 			case c.name == "a changed proof":
 				if err == nil {
@@ -230,7 +230,7 @@ func TestProofOfOrder(t *testing.T) {
 		})
 	}
 	whole := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: other.Message.Bytes(), Order: order(other)}}}}
-	if _, err := newVerifier(w.genesis, 1, w.ledger).frame(w.genesis.Members[0].Key, whole.Bytes()); err == nil {
+	if _, err := newVerifier(w.genesis, 1, w.ledger).frame(gossip.LaneBulk, w.genesis.Members[0].Key, whole.Bytes()); err == nil {
 		t.Error("a proof beside a whole message is taken")
 	}
 }
@@ -293,7 +293,7 @@ func TestMessageThatOnlyOneHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: left.Bytes(), Order: receipt.Order{Note: cp.Note}.Bytes()}}}}
-	frame, err := newVerifier(w.genesis, 1, w.ledger).frame(core2member(w, 3), raw.Bytes())
+	frame, err := newVerifier(w.genesis, 1, w.ledger).frame(gossip.LaneBulk, core2member(w, 3), raw.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"weft/config/genesis"
 	"weft/gossip"
@@ -28,6 +30,7 @@ type verifier struct {
 	owners     map[tangle.Kind]*plugins.Plugin
 	seen       seenSet
 	workers    [2]chan struct{} // by gossip.Lane; capacity: how many verify at once
+	upTo       atomic.Int64     // a tangle.Time: what peers push that is younger comes too early; 0: nothing does
 }
 
 func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier {
@@ -55,11 +58,11 @@ func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier
 func (v *verifier) inTurn(lane gossip.Lane, from tangle.Member, raw []byte) (*PeerFrame, error) {
 	v.workers[lane] <- struct{}{}
 	defer func() { <-v.workers[lane] }()
-	return v.frame(from, raw)
+	return v.frame(lane, from, raw)
 }
 
 // frame reads one frame. An error is a fault of the peer.
-func (v *verifier) frame(from tangle.Member, raw []byte) (*PeerFrame, error) {
+func (v *verifier) frame(lane gossip.Lane, from tangle.Member, raw []byte) (*PeerFrame, error) {
 	f, err := gossip.Parse(raw)
 	if err != nil {
 		return nil, err
@@ -68,7 +71,45 @@ func (v *verifier) frame(from tangle.Member, raw []byte) (*PeerFrame, error) {
 	if f.Messages == nil {
 		return p, nil
 	}
+	if lane == gossip.LaneBulk && v.early(p) {
+		f.Messages.Raw = nil
+	}
 	return p, v.messages(p)
+}
+
+// farBehind is how many commits a node is behind when it leaves out what comes too early, and earlyAfter how much younger
+// than its last commit that is.
+const (
+	farBehind  = 30
+	earlyAfter = 4 * time.Second
+)
+
+// note takes over how far the Core is.
+func (v *verifier) note(st CoreStatus) {
+	if st.Behind > farBehind {
+		v.upTo.Store(int64(st.Time.Add(earlyAfter)))
+	} else {
+		v.upTo.Store(0)
+	}
+}
+
+// early says whether a frame is what its sender pushes of its own, of a time that this node is far from. It would wait for
+// its parents until there is no room for it, and would have to be fetched again; meanwhile verifying it takes the time, and
+// keeping it the memory, that catching up needs, and the answers that do help would wait behind it. A message that is left
+// out comes with its commit, or is asked for like any other that is missing. Answers are of all authors, as a rule: if one
+// is taken for a push, it is asked for again.
+func (v *verifier) early(p *PeerFrame) bool {
+	upTo := tangle.Time(v.upTo.Load())
+	if upTo == 0 || p.Frame.Messages.Upto > 0 {
+		return false
+	}
+	for _, raw := range p.Frame.Messages.Raw {
+		m, err := v.codec.ParseLeft(raw.Message)
+		if err != nil || m.Header.Author != p.From || m.Header.Time <= upTo {
+			return false
+		}
+	}
+	return true
 }
 
 // messages parses and verifies the messages of a frame, all signatures in one batch. Copies of messages seen before are
@@ -164,29 +205,36 @@ func CheckOrder(g *genesis.Genesis, m *tangle.Message, proof []byte) error {
 }
 
 // check runs the plugins' checks on the entries of a message.
-func (v *verifier) check(entries []tangle.Entry) []Checked {
-	out := v.checkAll(entries)
+func (v *verifier) check(entries []tangle.Entry) []Checked { return checkEntries(entries, v.owner) }
+
+// checkAll runs the plugins' checks on entries that need no lasting part yet.
+func (v *verifier) checkAll(entries []tangle.Entry) []Checked { return checkBodies(entries, v.owner) }
+
+func (v *verifier) owner(k tangle.Kind) *plugins.Plugin { return v.owners[k] }
+
+// checkEntries runs the checks of the plugins that own the entries of a message; nil: none owns the kind.
+func checkEntries(entries []tangle.Entry, owner func(tangle.Kind) *plugins.Plugin) []Checked {
+	out := checkBodies(entries, owner)
 	for i, e := range entries {
-		out[i] = checkLasting(v.owners[e.Kind], e, out[i])
+		out[i] = checkLasting(owner(e.Kind), e, out[i])
 	}
 	return out
 }
 
-// checkAll runs the plugins' checks on entries that need no lasting part yet; those of one plugin that stand together are
-// checked together.
-func (v *verifier) checkAll(entries []tangle.Entry) []Checked {
+// checkBodies is checkEntries but for the lasting parts. Entries of one plugin that stand together are checked together.
+func checkBodies(entries []tangle.Entry, owner func(tangle.Kind) *plugins.Plugin) []Checked {
 	out := make([]Checked, 0, len(entries))
 	for len(out) < len(entries) {
 		from := len(out)
-		to, owner := from+1, v.owners[entries[from].KindLeft()]
-		if owner == nil || owner.CheckAll == nil || entries[from].Erased() {
-			out = append(out, checkEntry(owner, entries[from]))
+		to, p := from+1, owner(entries[from].KindLeft())
+		if p == nil || p.CheckAll == nil || entries[from].Erased() {
+			out = append(out, checkEntry(p, entries[from]))
 			continue
 		}
-		for to < len(entries) && v.owners[entries[to].Kind] == owner {
+		for to < len(entries) && owner(entries[to].Kind) == p {
 			to++
 		}
-		out = append(out, owner.CheckAll(entries[from:to])...)
+		out = append(out, p.CheckAll(entries[from:to])...)
 	}
 	return out
 }

@@ -67,7 +67,7 @@ type parked struct {
 // Bounds of what is parked. The oldest leave first: whoever needs them asks again.
 const (
 	MaxParked      = 1 << 14
-	MaxParkedBytes = 64 << 20
+	MaxParkedBytes = 16 << 20
 	maxRecent      = 1 << 13
 
 	maxRelease  = 1 << 20 // bytes of messages one Add or Release attaches, about; an entry counts as entryWeight more
