@@ -37,13 +37,13 @@ func TestFullLaneBlocksItsReadersOnly(t *testing.T) {
 		if n := bulk(); n != most {
 			t.Fatalf("%d MiB of bulk entered, want %d", n, most)
 		}
-		witnesses := enterAll(b, gossip.LaneWitness, 10, mebibyte)
+		witnesses := enterAll(b, gossip.LaneWitness, most, mebibyte)
 		synctest.Wait()
-		if n := witnesses(); n != 10 {
-			t.Fatalf("%d witnesses entered beside a full bulk lane, want 10", n)
+		if n := witnesses(); n != most {
+			t.Fatalf("%d MiB of witnesses entered beside a full bulk lane, want %d", n, most)
 		}
 		var g gathering
-		for range 2 { // the first Step takes witnesses, the second bulk
+		for range 3 { // the first Steps take witnesses, then bulk
 			b.gather(&g)
 			b.done(&g)
 			g.reset()
@@ -85,7 +85,7 @@ func TestWitnessesGoFirstButNotAlone(t *testing.T) {
 
 func TestStepIsBoundedInBytes(t *testing.T) {
 	b := newInbox()
-	for range 10 {
+	for range MaxQueuedBytes / mebibyte {
 		b.enter(gossip.LaneBulk, mebibyte)
 		b.put(gossip.LaneBulk, queuedFrame{&PeerFrame{}, mebibyte})
 	}
