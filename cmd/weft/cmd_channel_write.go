@@ -47,7 +47,7 @@ func newChannelWriteCommand(s *shell) *cobra.Command {
 		Short: "write a record: a file, the standard input, or every line of it",
 		Long: `Seals the input for the readers of the channel and writes it as one record; with --lines
 every line that is not empty is one. Up to 16 KiB stand in the record itself. What is
-larger, or is to be erasable (--detached), is uploaded in encrypted chunks beside the
+larger, or --detached, is uploaded in encrypted chunks beside the
 ledger. In a public channel nothing is sealed: lines and small texts become the public part.
 
 --lines takes an endless input in bounded memory: lines travel in batches, or as soon as
@@ -78,7 +78,7 @@ Exit code 0: all records are final. 1: some were refused. 3: the node is away.`,
 	f.StringVar(&r.title, "title", "", "name of the content, sealed; default: the file's name")
 	f.StringArrayVar(&r.labels, "label", nil, "NAME=VALUE, sealed; may be repeated")
 	f.Uint64Var(&r.terms.Supersedes, "supersedes", 0, "number of the record that this one corrects; both stay")
-	f.BoolVar(&r.detached, "detached", false, "beside the ledger even if it is small: then it can be erased")
+	f.BoolVar(&r.detached, "detached", false, "beside the ledger even if it is small: an audit channel can erase nothing else")
 	f.BoolVar(&r.lines, "lines", false, "every line is a record; empty lines are skipped")
 	f.IntVar(&r.inFlight, "in-flight", 8, "with --lines: batches at the same time, at most 16")
 	f.StringVar(&r.resume, "resume", "", "file that keeps what is under way, mode 0600: a run that was cut off goes on with it")
