@@ -150,7 +150,7 @@ func (l *Ledger) AtPosition(p tangle.Position) (tangle.ID, error) {
 // Entry finds an entry by its hash, pending ones too. If it stands in several messages (sealed anew after one expired),
 // the one with the lowest position counts, then one that waits.
 func (l *Ledger) Entry(h tangle.Hash) (best EntryRecord, err error) {
-	places, err := l.places(h)
+	places, err := l.places(h, maxPlaces)
 	if err != nil {
 		return best, err
 	}
@@ -192,7 +192,7 @@ func rank(s Settled) int {
 
 // Place is where the order put an entry, if it has.
 func (l *Ledger) Place(h tangle.Hash) (place Place, ordered bool, err error) {
-	places, err := l.places(h)
+	places, err := l.places(h, maxPlaces)
 	for _, p := range places {
 		settled, err := l.settled(p.id)
 		if err != nil {
@@ -211,12 +211,12 @@ type entryPlace struct {
 	index int
 }
 
-func (l *Ledger) places(h tangle.Hash) (list []entryPlace, err error) {
+func (l *Ledger) places(h tangle.Hash, most int) (list []entryPlace, err error) {
 	prefix := store.Key(store.PrefixEntry, h[:])
 	err = l.store.Scan(prefix, store.PrefixEnd(prefix), func(key, value []byte) bool {
 		r := record{b: value}
 		list = append(list, entryPlace{tangle.ID(key[len(prefix):]), int(r.u16())})
-		return len(list) < maxPlaces
+		return len(list) < most
 	})
 	return list, err
 }

@@ -2,51 +2,59 @@ package node
 
 import (
 	"errors"
+	"math"
 
 	"weft/internal/store"
 	"weft/tangle"
 )
 
-// Erase drops the body of a final entry from the store, in all messages that hold it: first in those that expired, so that
-// whoever is interrupted and asks again ends it. What lasts of it (tangle.Left) stays, and so does every proof. It is durable
-// when Erase returns, and may be called again. ErrNotFinal: one of the messages may still be ordered.
+// Erase drops the body of a final entry from the store, in all messages that hold it: those that expired too. What lasts of it
+// (tangle.Left) stays, and so does every proof. It is durable when Erase returns, and may be called again. ErrNotFinal: one of
+// the messages may still be ordered; the others do not hold it any more if it is final in one of them.
 func (l *Ledger) Erase(h tangle.Hash) error {
 	l.erasing.Lock() // two entries may stand in one message
 	defer l.erasing.Unlock()
-	places, err := l.places(h)
+	places, err := l.places(h, math.MaxInt)
 	if err != nil {
 		return err
 	}
-	var expired, final []heldEntry
+	var held []heldEntry
+	final, waits := false, false
 	for _, p := range places {
-		m, settled, err := l.Message(p.id)
+		settled, err := l.settled(p.id)
 		if err != nil {
 			return err
 		}
-		switch held := (heldEntry{m, p.index, settled}); settled.Status {
-		case StatusExpired:
-			expired = append(expired, held)
+		switch settled.Status {
 		case StatusFinal:
-			final = append(final, held)
+			final = true
+		case StatusExpired:
 		default:
-			return ErrNotFinal
+			waits = true
+			continue
 		}
+		held = append(held, heldEntry{p, settled})
 	}
-	if len(final) == 0 {
-		return ErrUnknown
+	if !final {
+		held = nil // it may be sealed anew
 	}
-	for _, held := range append(expired, final...) {
-		if err := l.dropBody(held); err != nil {
+	for _, e := range held {
+		if err := l.dropBody(e); err != nil {
 			return err
 		}
+	}
+	switch {
+	case waits:
+		return ErrNotFinal
+	case !final:
+		return ErrUnknown
 	}
 	return nil
 }
 
 // heldEntry is an entry in one of the messages that hold it.
 type heldEntry struct {
-	message *tangle.Message
-	index   int
+	entryPlace
 	settled Settled
 }
 
@@ -71,8 +79,12 @@ func (l *Ledger) dropBody(e heldEntry) error {
 	if e.settled.Status == StatusFinal {
 		code = e.settled.Codes[e.index]
 	}
-	left, err := l.codec.Erase(e.message, e.index, code)
-	if err != nil || left == e.message {
+	m, err := l.message(e.id)
+	if err != nil {
+		return err
+	}
+	left, err := l.codec.Erase(m, e.index, code)
+	if err != nil || left == m {
 		return err
 	}
 	var b store.Batch

@@ -249,7 +249,7 @@ func TestEraseOfExpiredCopies(t *testing.T) {
 	w.start(1)
 	w.start(2)
 	w.wantAllFinal(20*time.Second, e.Hash)
-	places, err := w.cores[1].Ledger().places(e.Hash)
+	places, err := w.cores[1].Ledger().places(e.Hash, maxPlaces)
 	if err != nil || len(places) < 2 {
 		t.Fatalf("in %d messages, %v, want an expired one and another", len(places), err)
 	}
@@ -302,5 +302,39 @@ func TestMessageThatOnlyOneHas(t *testing.T) {
 	w.wantAllFinal(20*time.Second, w.submit(1, "goes on")...)
 	if got, _, err := w.cores[2].Ledger().Message(m.ID); err != nil || !got.HasErased() {
 		t.Errorf("the message at another member: %v", err)
+	}
+}
+
+// TestEraseFindsAllCopies: many copies of an entry do not keep its body from going, nor does one that may still be ordered.
+func TestEraseFindsAllCopies(t *testing.T) {
+	w := newNetwork(t, 4, shelves())
+	w.run(2 * time.Second)
+	w.script(3)
+	e := shelved(tangle.Salt{1}, "put 1")
+	last := tangle.ID{}
+	for k := range 2 * maxPlaces {
+		m := w.sealed(3, tangle.Header{Seq: tangle.Seq(1<<10 + k)}, []tangle.Entry{e})
+		w.give(1, 3, m)
+		last = m.ID
+	}
+	w.wantAllFinal(5*time.Second, e.Hash)
+	w.runUntil(5*time.Second, "copies final", func() bool {
+		_, settled, err := w.cores[1].Ledger().Message(last)
+		return err == nil && settled.Status == StatusFinal
+	})
+	w.give(1, 3, w.sealed(3, tangle.Header{Seq: 1 << 11}, []tangle.Entry{e}))
+	w.run(2 * time.Millisecond)
+	if err := w.cores[1].Ledger().Erase(e.Hash); !errors.Is(err, ErrNotFinal) {
+		t.Errorf("with a copy that may still be ordered: %v", err)
+	}
+	if n := holding(t, w.stores[1]); n != 1 {
+		t.Errorf("still in %d values, want that of the copy that waits", n)
+	}
+	w.run(2 * time.Second)
+	if err := w.cores[1].Ledger().Erase(e.Hash); err != nil {
+		t.Error(err)
+	}
+	if n := holding(t, w.stores[1]); n != 0 {
+		t.Errorf("still in %d values", n)
 	}
 }

@@ -74,12 +74,14 @@ func (s *streams) noteDrops(moved map[channel.ID]bool, from, to tangle.Position)
 		}
 	}
 	var err error
+	noted := map[tangle.Hash]bool{} // many may be copies of one entry
 	refusals(s.host.IndexView(), from, func(at tangle.Position, entry tangle.Hash, opHash string) bool {
 		if at >= to {
 			return false
 		}
 		gone, fault := s.isCopyOfGone(opHash)
-		if gone {
+		if gone && !noted[entry] {
+			noted[entry] = true
 			s.drops.records = append(s.drops.records, dropped{copy: entry})
 		}
 		err = fault
@@ -162,7 +164,7 @@ func (s *streams) drop(one dropped, final tangle.Position) (bool, error) {
 	return done, err
 }
 
-// dropRecord drops the body of a record, behind those of copies of it that were rejected.
+// dropRecord drops the body of a record, and those of copies of it that were rejected.
 func (s *streams) dropRecord(e channel.Event, final tangle.Position) (bool, error) {
 	if e.Position >= final {
 		return false, nil
@@ -172,16 +174,23 @@ func (s *streams) dropRecord(e channel.Event, final tangle.Position) (bool, erro
 		return false, fmt.Errorf("streams: the index lacks what was accepted at position %d, index %d", e.Position, e.Index)
 	}
 	var entries []tangle.Hash
+	noted := map[tangle.Hash]bool{}
 	eachRejected(s.host.IndexView(), did.MultihashOf(h.Hash), func(entry tangle.Hash, _ string) bool {
-		entries = append(entries, entry)
+		if !noted[entry] {
+			noted[entry] = true
+			entries = append(entries, entry)
+		}
 		return true
 	})
+	all := true
 	for _, entry := range append(entries, e.Entry) {
-		if done, err := s.dropEntry(entry); err != nil || !done {
+		done, err := s.dropEntry(entry)
+		if err != nil {
 			return false, err
 		}
+		all = all && done
 	}
-	return true, nil
+	return all, nil
 }
 
 func (s *streams) dropEntry(entry tangle.Hash) (bool, error) {

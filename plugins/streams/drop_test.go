@@ -275,8 +275,23 @@ func TestDropsWait(t *testing.T) {
 	d.wantDropped(s, a.Hash)
 	d.wantDropped(d.follower())
 
-	c := d.done(1, d.record(1, id, channel.RecordTerms{}))
+	e := d.done(1, d.record(1, id, channel.RecordTerms{}))
+	copied := d.want("replayed", e.Data)
+	again := d.want("replayed", e.Data)
+	d.wantDropped(s)
 	d.done(0, channel.NewErase(d.header(0, id), 3, "x"))
+	d.refuse = func(entry tangle.Hash) error {
+		if entry == copied.Hash {
+			return plugins.Reject("not_final", "a member seals it again and again")
+		}
+		return nil
+	}
+	d.wantDropped(s, again.Hash, e.Hash)
+	d.refuse = nil
+	d.wantDropped(s, copied.Hash, again.Hash, e.Hash)
+
+	c := d.done(1, d.record(1, id, channel.RecordTerms{}))
+	d.done(0, channel.NewErase(d.header(0, id), 4, "x"))
 	full := errors.New("disk full")
 	d.refuse = func(tangle.Hash) error { return full }
 	if _, err := d.follower().follow(); !errors.Is(err, full) {
