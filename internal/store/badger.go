@@ -88,6 +88,9 @@ func (b *Badger) open() error {
 	if err != nil {
 		return err
 	}
+	if err := checkComplete(b.config.Dir, name); err != nil {
+		return err
+	}
 	if err := removeOtherGenerations(b.config.Dir, name); err != nil {
 		return err
 	}

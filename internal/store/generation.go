@@ -88,6 +88,25 @@ func currentGeneration(dir string) (name string, err error) {
 	return name, nil
 }
 
+// checkComplete refuses a folder of which a part has not been copied along: what is
+// missing must not begin anew, and what is there must not be removed.
+func checkComplete(dir, current string) error {
+	_, err := os.Stat(filepath.Join(dir, current, "MANIFEST"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if current != "" {
+		return fmt.Errorf("%s names %s, which is not there", currentName, current)
+	}
+	files, err := os.ReadDir(dir)
+	for _, file := range files {
+		if _, none := generationNumber(file.Name()); none == nil {
+			return fmt.Errorf("there is %s and no %s", file.Name(), currentName)
+		}
+	}
+	return err
+}
+
 // setCurrentGeneration returns when it is durable that name counts.
 func setCurrentGeneration(dir, name string) error {
 	next := filepath.Join(dir, currentName+".new")

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -80,8 +82,8 @@ func pause(ctx context.Context, long time.Duration) {
 	}
 }
 
-// beginCopy makes an empty generation. What waits is written first, so that it
-// overwrites what it overwrites.
+// beginCopy makes an empty generation, also where an earlier one could not be
+// removed. What waits is written first, so that it overwrites what it overwrites.
 func (b *Badger) beginCopy() error {
 	b.write.Lock()
 	defer b.write.Unlock()
@@ -91,7 +93,11 @@ func (b *Badger) beginCopy() error {
 	if err := b.commit(&Batch{}); err != nil {
 		return err
 	}
-	to, err := openGeneration(b.config, b.current.nextName())
+	name := b.current.nextName()
+	if err := os.RemoveAll(filepath.Join(b.config.Dir, name)); err != nil {
+		return err
+	}
+	to, err := openGeneration(b.config, name)
 	if err != nil {
 		return err
 	}

@@ -368,3 +368,52 @@ func content(t *testing.T, s Store) string {
 	}
 	return all.String()
 }
+
+// TestPurgeAfterALeftover begins where an earlier Purge could not remove its copy: nothing of that comes back.
+func TestPurgeAfterALeftover(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	defer mustClose(t, s)
+	writeOld(t, s)
+	left := mustOpen(t, filepath.Join(dir, s.current.nextName()))
+	var batch Batch
+	batch.Set(Key('a', U32(1)), marked(oldMark, 600))
+	mustSync(t, left, &batch)
+	mustClose(t, left)
+	want := content(t, s)
+	if err := s.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, s); got != want {
+		t.Error("what an earlier copy held came back")
+	}
+}
+
+// TestPartOfAFolder opens what a copy has left out the one or the other part of: the rest must not be taken for nothing.
+func TestPartOfAFolder(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	writeOld(t, s)
+	if err := s.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	name := s.current.name
+	mustClose(t, s)
+	for _, missing := range []string{currentName, name} {
+		part := filepath.Join(t.TempDir(), "part")
+		if err := os.CopyFS(part, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(part, missing)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenBadger(BadgerConfig{Dir: part})
+		if err == nil {
+			t.Errorf("without %s it opens", missing)
+			mustClose(t, s)
+		}
+		if files := filesWith(t, part, oldMark); missing == currentName && len(files) == 0 {
+			t.Errorf("without %s the rest is gone", missing)
+		}
+	}
+}
