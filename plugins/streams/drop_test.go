@@ -287,8 +287,17 @@ func TestDropsWait(t *testing.T) {
 		return nil
 	}
 	d.wantDropped(s, again.Hash, e.Hash)
+	if err := s.eraseRecord(id, 3); err != nil {
+		t.Fatal(err)
+	}
+	if said, found := s.statements.find(id, 3, s.host.Self); found {
+		t.Errorf("says %+v with a copy on its disk", said)
+	}
 	d.refuse = nil
 	d.wantDropped(s, copied.Hash, again.Hash, e.Hash)
+	if _, found := s.statements.find(id, 3, s.host.Self); !found {
+		t.Error("says nothing although all copies are gone")
+	}
 
 	c := d.done(1, d.record(1, id, channel.RecordTerms{}))
 	d.done(0, channel.NewErase(d.header(0, id), 4, "x"))

@@ -125,16 +125,13 @@ func (s *streams) followPayloads(upto tangle.Position) error {
 	return nil
 }
 
-// eraseRecord deletes the payload of an erased record and signs that it is gone; of one in its entry, that the body is gone if
-// it is. It may be called again.
+// eraseRecord deletes the payload of an erased record and signs that it is gone. It may be called again. Of a body in its entry
+// drops sign it, behind all copies.
 func (s *streams) eraseRecord(id channel.ID, seq uint64) error {
 	e, found, err := channel.ReadRecord(s.state(), id, seq)
-	if err != nil || !found || e.ErasedBy == 0 {
+	if err != nil || !found || e.ErasedBy == 0 || e.Blob == nil {
 		s.damaged(err)
 		return err
-	}
-	if e.Blob == nil {
-		return s.stateDropped(id, e, false)
 	}
 	s.statements.once.Lock()
 	defer s.statements.once.Unlock()
