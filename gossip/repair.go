@@ -144,6 +144,14 @@ func (r *Repair) Missing(now tangle.Time, ids []tangle.ID, from tangle.Member) {
 	}
 }
 
+// Doubted notes that a missing message has come from a peer and does not count until others say the same.
+func (r *Repair) Doubted(now tangle.Time, id tangle.ID) {
+	if w := r.wants[id]; w != nil {
+		w.due, w.wait = min(w.due, now.Add(r.pace.FirstAsk)), r.pace.AskAgain
+		r.dueAt(w.due)
+	}
+}
+
 // shed forgets what every holder was asked for in vain: whoever invents parents fills the table only for a moment.
 func (r *Repair) shed() bool {
 	maps.DeleteFunc(r.wants, func(_ tangle.ID, w *want) bool { return w.turn > len(w.holders) })

@@ -116,6 +116,28 @@ func TestSenderThenOthers(t *testing.T) {
 	}
 }
 
+// TestDoubtedIsAskedOfOthers: who is not believed is no reason to wait.
+func TestDoubtedIsAskedOfOthers(t *testing.T) {
+	r := newTestRepair(1, 2, 3)
+	missing := gaps{id(9)}
+	r.Missing(start, missing, member(3))
+	now := start
+	asks := map[string]bool{}
+	for range 4 {
+		now = now.Add(15 * time.Millisecond)
+		list := r.Tick(now, missing, Heads{})
+		asks[asked(list)] = true
+		if len(list) != 1 {
+			t.Fatalf("at %s: asked %q, want one peer", now, asked(list))
+		}
+		r.Doubted(now, id(9))
+		r.Doubted(now, id(8)) // nobody misses it
+	}
+	if len(asks) != 3 {
+		t.Errorf("asked %v, want each peer", asks)
+	}
+}
+
 func TestSenderGone(t *testing.T) {
 	r := newTestRepair(1, 2)
 	missing := []tangle.ID{id(9)}

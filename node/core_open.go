@@ -35,6 +35,7 @@ func NewCore(config CoreConfig, now tangle.Time) (*Core, error) {
 		progress:  now,
 		heads:     map[tangle.Member]tangle.Seq{},
 		checks:    map[tangle.ID][]Checked{},
+		hearsay:   hearsay{},
 		heard:     map[tangle.Member]bool{},
 		connected: map[tangle.Member]bool{},
 	}

@@ -86,6 +86,7 @@ type Core struct {
 	voice     int                          // 1 for a validator: its own part of a quorum
 	heads     map[tangle.Member]tangle.Seq // highest attached seq per author
 	checks    map[tangle.ID][]Checked
+	hearsay   hearsay
 	unsettled int // attached class-0 messages that are neither ordered nor expired
 	pending   pendingEntries
 	backlog   []Input       // taken over from a Step whose batch was full
@@ -246,8 +247,14 @@ func (s *step) offer(m *tangle.Message, from tangle.Member, checks []Checked) {
 		s.foreign = true
 		return
 	}
-	if checks != nil && !s.known(m.ID) {
-		s.keepChecks(m.ID, checks)
+	if !s.known(m.ID) {
+		if !s.believed(m, from) {
+			s.repair.Doubted(s.now, m.ID)
+			return
+		}
+		if checks != nil {
+			s.keepChecks(m.ID, checks)
+		}
 	}
 	added := s.graph.Add(m)
 	s.repair.Missing(s.now, added.Missing, from)

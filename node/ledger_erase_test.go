@@ -338,3 +338,54 @@ func TestEraseFindsAllCopies(t *testing.T) {
 		t.Errorf("still in %d values", n)
 	}
 }
+
+// TestLiesAboutOutcomes: one member tells one that joins first, and what it says of an entry that was rejected, or of one that
+// it says was never ordered, is not so. No proof covers that; the others say otherwise, and the member joins.
+func TestLiesAboutOutcomes(t *testing.T) {
+	for _, lie := range []string{"bad_value", tangle.CodeNever} {
+		t.Run(lie, func(t *testing.T) {
+			w := founded(t, 4, func(g *genesis.Genesis) { g.Consensus.HorizonSeconds = 10 }, shelves())
+			w.crash(3) // before it has signed anything
+			w.run(2 * time.Second)
+			again := shelved(tangle.Salt{2}, "put 1") // rejected: not_so
+			for _, e := range []tangle.Entry{shelved(tangle.Salt{1}, "put 1"), again} {
+				w.inbox[0] = append(w.inbox[0], Input{Submit: &Submission{Ticket: 1, Entries: []tangle.Entry{e}}})
+				w.wantAllFinal(5*time.Second, e.Hash)
+			}
+			l := w.cores[0].Ledger()
+			rec, err := l.Entry(again.Hash)
+			if err != nil || rec.Settled.Codes[0] != "not_so" {
+				t.Fatalf("%+v, %v", rec, err)
+			}
+			w.run(25 * time.Second)
+			order, err := l.order(rec.Message.ID)
+			if cp, fault := l.LatestCheckpoint(); lie == tangle.CodeNever {
+				order, err = receipt.Order{Note: cp.Note}.Bytes(), fault
+			}
+			left, fault := l.codec.Erase(rec.Message, 0, lie)
+			if err != nil || fault != nil {
+				t.Fatal(err, fault)
+			}
+			for i := range 3 {
+				w.eraseAt(i, w.erasable(i))
+				w.crash(i)
+			}
+			for i := range 3 {
+				w.start(i)
+			}
+			w.run(2 * time.Second)
+			raw := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: left.Bytes(), Order: order}}}}
+			frame, err := newVerifier(w.genesis, 1, w.ledger).frame(core2member(w, 2), raw.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.start(3)
+			w.inbox[3] = append(w.inbox[3], Input{Frame: frame}, Input{Frame: frame})
+			w.runUntil(20*time.Second, "joined", func() bool { return w.isFinal(3, again.Hash) })
+			got, err := w.cores[3].Ledger().Entry(again.Hash)
+			if err != nil || !got.Entry.Erased() || got.Settled.Codes[0] != "not_so" {
+				t.Errorf("%+v, %v", got.Settled, err)
+			}
+		})
+	}
+}
