@@ -375,7 +375,7 @@ func TestLiesAboutOutcomes(t *testing.T) {
 			}
 			w.run(2 * time.Second)
 			raw := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: left.Bytes(), Order: order}}}}
-			frame, err := newVerifier(w.genesis, 1, w.ledger).frame(core2member(w, 2), raw.Bytes())
+			frame, err := newVerifier(w.genesis, 1, w.ledger).frame(gossip.LaneBulk, core2member(w, 2), raw.Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
