@@ -222,9 +222,10 @@ func (s *step) authorRange(from tangle.Member, r gossip.Range) []gossip.Raw {
 	return a.raw
 }
 
-// rawMessage is an attached message as peers get it. One with erased entries comes with the proof of their outcomes.
+// rawMessage is an attached message as peers get it. One with erased entries comes with the proof of their outcomes. What may
+// have been erased since it got its place is in memory as it was, so the store is asked.
 func (s *step) rawMessage(id tangle.ID) (raw gossip.Raw, found bool) {
-	if v := s.graph.Get(id); v != nil && !v.HasErased() {
+	if v := s.graph.Get(id); v != nil && !v.HasErased() && !(v.Settled && v.CanErase()) {
 		return gossip.Raw{Message: v.Bytes()}, true
 	}
 	raw.Message = s.get(store.Key(store.PrefixMessage, id[:]))

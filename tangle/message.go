@@ -168,6 +168,11 @@ func (c Codec) Parse(b []byte) (*Message, error) {
 // HasErased says whether entries of m have been erased.
 func (m *Message) HasErased() bool { return slices.ContainsFunc(m.Entries, Entry.Erased) }
 
+// CanErase says whether m has entries that can be erased.
+func (m *Message) CanErase() bool {
+	return slices.ContainsFunc(m.Entries, func(e Entry) bool { return e.Lasting != nil })
+}
+
 // ParseLeft is Parse for messages whose entries may have been erased one by one. ID and signature are those of the whole
 // message, and cover kind and lasting part of what is erased; they do not cover that it is erased, nor its code.
 func (c Codec) ParseLeft(b []byte) (*Message, error) {

@@ -19,7 +19,7 @@ func rareInChannels() []string {
 		"write replayed", "revoke ", "authorize ", "rekey ", "rekey epoch_conflict", "leave ", "configure ", "spoiled not_canonical",
 		"sealed again after epoch_closed", "record in after an epoch change", "record opened by a reader",
 		"record closed to one without the right", "record open to one without the right: grace", "record open to one without the right: a rekey was due",
-		"forgotten", "taken without a body",
+		"forgotten", "executed without a body",
 	}
 }
 

@@ -121,6 +121,10 @@ func (w *World) unleash() {
 	w.repeat(f.Jump, w.jump)
 	w.repeat(f.Crash, w.crashSome)
 	w.repeat(f.Forget, w.forget)
+	if f.Forget > 0 { // the last one is away while bodies go
+		away := f.Heal / 2
+		w.at(f.Heal-away-200*time.Millisecond, func() { w.crash(w.instances[len(w.instances)-1], away) })
+	}
 	if f.Exile > 0 {
 		w.at(f.Heal-f.Exile, func() { w.wires.exile(w.instances[len(w.instances)-1]) })
 	}
@@ -157,20 +161,36 @@ func (w *World) jump() {
 	w.trace(i, "clock off by %v", i.offset)
 }
 
-// forget lets a node drop bodies: whoever learns of them from it afterwards has what lasts, and must do the same with it.
+// lately is how many of the newest final messages bodies are dropped of: those that others may still have to fetch.
+const lately = 40
+
+// forget lets all nodes that have a message final drop its bodies, as they do with what is erased: who learns of it afterwards
+// has what lasts, and must do the same with it.
 func (w *World) forget() {
-	i := w.instances[w.random.IntN(len(w.instances))]
-	if i.down || i.disk.failing != diskWorks || i.ledger.Head().Final == 0 {
+	at := w.instances[w.random.IntN(len(w.instances))]
+	final := int64(0)
+	if !at.down {
+		final = int64(at.ledger.Head().Final)
+	}
+	if final == 0 {
 		return
 	}
-	id, err := i.ledger.AtPosition(tangle.Position(w.random.Int64N(int64(i.ledger.Head().Final))))
+	id, err := at.ledger.AtPosition(tangle.Position(final - 1 - w.random.Int64N(min(final, lately))))
 	if err != nil {
-		w.fail("S8", "%s: %v", i, err)
+		w.fail("S8", "%s: %v", at, err)
 		return
 	}
-	m, _, err := i.ledger.Message(id)
-	if err != nil {
-		w.fail("S8", "%s, message %s: %v", i, id, err)
+	for _, i := range w.instances {
+		if !i.down && i.disk.failing == diskWorks {
+			w.drop(i, id)
+		}
+	}
+}
+
+// drop drops the bodies of a message at a node, as far as it is final there and they have lasting parts.
+func (w *World) drop(i *instance, id tangle.ID) {
+	m, settled, err := i.ledger.Message(id)
+	if err != nil || settled.Status != node.StatusFinal {
 		return
 	}
 	for _, e := range m.Entries {

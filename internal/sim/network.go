@@ -304,9 +304,6 @@ func (x *wires) open(b []byte) (gossip.Frame, error) {
 		if err := errors.Join(x.verify(m), node.CheckOrder(x.world.genesis, m, raw.Order)); err != nil {
 			return f, err
 		}
-		if m.HasErased() && x.world.oracles.channels != nil {
-			x.world.oracles.channels.seen["taken without a body"]++
-		}
 		f.Messages.List = append(f.Messages.List, m)
 	}
 	return f, nil

@@ -150,6 +150,10 @@ func (o *oracles) stepped(i *instance, events []node.Event) {
 		switch e.Kind {
 		case node.EventCommitted:
 			committed = true
+		case node.EventOrdered:
+			if o.channels != nil && e.Message.HasErased() {
+				o.channels.seen["executed without a body"]++
+			}
 		case node.EventFinal:
 			o.certify(i)
 		case node.EventEquivocate:
