@@ -41,6 +41,8 @@ type backend interface {
 	Publish(context.Context, []plugins.Submission) (tangle.ID, []tangle.Hash, error)
 	// PublishSalted is Publish with the salts given.
 	PublishSalted(context.Context, []plugins.Submission, []tangle.Salt) (tangle.ID, []tangle.Hash, error)
+	// Salted are the entries that submissions become under these salts, and what the plugins' checks say of them.
+	Salted([]plugins.Submission, []tangle.Salt) ([]tangle.Entry, []Checked)
 	// WaitFinal returns when all entries are final, or with the context's error.
 	WaitFinal(ctx context.Context, hashes []tangle.Hash, in tangle.ID) error
 	// Changed is closed when Head moves; ask again for the next change.

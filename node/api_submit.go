@@ -113,11 +113,18 @@ func (c *apiCall) publishUnder(key string, entries []plugins.Submission) (publis
 	return published{message: id, hashes: hashes}, err
 }
 
-// publishedBefore finds entries in the ledger, where all of a submission are or none: they became durable in one batch.
-func (c *apiCall) publishedBefore(entries []plugins.Submission, salts []tangle.Salt) (*published, error) {
-	done := &published{hashes: make([]tangle.Hash, len(entries))}
+// publishedBefore finds entries in the ledger, where all of a submission are or none: they became durable in one batch. If they
+// are not there, what was checked on the way is not checked again.
+func (c *apiCall) publishedBefore(list []plugins.Submission, salts []tangle.Salt) (*published, error) {
+	done := &published{hashes: make([]tangle.Hash, len(list))}
+	entries, checks := c.Node.Salted(list, salts)
+	for i := range list {
+		if checks[i].Err == nil {
+			list[i].Op = checks[i].Op
+		}
+	}
 	for i, e := range entries {
-		done.hashes[i] = tangle.NewEntry(e.Kind, salts[i], e.Data).Hash
+		done.hashes[i] = e.Hash
 		record, err := c.Node.Entry(done.hashes[i])
 		if i == 0 && errors.Is(err, ErrUnknown) {
 			return nil, nil

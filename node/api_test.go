@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"weft/config"
+	"weft/config/genesis"
 	"weft/internal/store"
 	"weft/plugins"
 	"weft/receipt"
@@ -424,8 +426,16 @@ func TestReplayTellsThePresent(t *testing.T) {
 
 // TestIdempotencyAcrossAKill forgets what the keys have done, as kill -9 before their flush does: the ledger still knows.
 func TestIdempotencyAcrossAKill(t *testing.T) {
+	for name, body := range map[string]string{
+		"data":       submission("once", "only once", "only once", "something else"),
+		"with lasts": `{"entries":[{"kind":1024,"data":"` + base64.RawURLEncoding.EncodeToString([]byte("put 1 x")) + `"},{"kind":1024,"data":"` + base64.RawURLEncoding.EncodeToString([]byte("put 1 x")) + `"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) { idempotentAcrossAKill(t, body) })
+	}
+}
+
+func idempotentAcrossAKill(t *testing.T, body string) {
 	disk := store.NewMemory()
-	body := submission("once", "only once", "only once", "something else")
 	const key = "retry-key-1"
 	send := func(n *Node, key, body string) (s submitted, answer string, replayed bool) {
 		t.Helper()
@@ -461,8 +471,10 @@ func startNode(t testing.TB, s store.Store) (n *Node, stop func()) {
 	t.Helper()
 	g, key := oneMember()
 	g.Time = 1_700_000_000_000 // the same network each time
+	g.Plugins = append(g.Plugins, genesis.Plugin{Name: "shelves"})
 	n, err := Open(Config{
 		Genesis: g, Key: key, Store: s, Tuning: DefaultTuning(), API: apiConfig(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Makers: []plugins.Maker{shelvesMaker()},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -228,7 +228,8 @@ func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle
 	if most := n.config.Genesis.Limits.MaxEntries; len(list) > most {
 		return nil, nil, plugins.Reject("too_large", "%d entries at once, limit %d", len(list), most)
 	}
-	entries, checks, views := make([]tangle.Entry, len(list)), n.checks(list), newOnceViews(n.peek)
+	entries, checks := n.Salted(list, salts)
+	views := newOnceViews(n.peek)
 	for i, s := range list {
 		if checks[i].Err != nil {
 			return nil, nil, checks[i].Err
@@ -236,10 +237,21 @@ func (n *Node) prepare(list []plugins.Submission, salts []tangle.Salt) ([]tangle
 		if err := n.admit(s.Kind, checks[i].Op, views); err != nil {
 			return nil, nil, err
 		}
-		lasting := lastingOf(n.verifier.owners[s.Kind], s.Kind, checks[i].Op)
-		entries[i] = tangle.NewErasable(s.Kind, lasting, salts[i], s.Data)
 	}
 	return entries, checks, nil
+}
+
+// Salted are the entries that submissions become, and what the plugins' checks say of them.
+func (n *Node) Salted(list []plugins.Submission, salts []tangle.Salt) ([]tangle.Entry, []Checked) {
+	entries, checks := make([]tangle.Entry, len(list)), n.checks(list)
+	for i, s := range list {
+		var lasting []byte
+		if checks[i].Err == nil {
+			lasting = lastingOf(n.verifier.owners[s.Kind], s.Kind, checks[i].Op)
+		}
+		entries[i] = tangle.NewErasable(s.Kind, lasting, salts[i], s.Data)
+	}
+	return entries, checks
 }
 
 // checks are the results of the plugins' checks, where the submitter has not brought them.
