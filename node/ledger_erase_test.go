@@ -11,6 +11,7 @@ import (
 	"weft/config/genesis"
 	"weft/gossip"
 	"weft/internal/store"
+	"weft/plugins"
 	"weft/receipt"
 	"weft/tangle"
 )
@@ -387,5 +388,46 @@ func TestLiesAboutOutcomes(t *testing.T) {
 				t.Errorf("%+v, %v", got.Settled, err)
 			}
 		})
+	}
+}
+
+// TestLastingPartsAreJudged: what lasts of an entry must be what its plugin makes of it, or members that join would execute
+// something else than those that had the body. Own messages are judged like those of peers.
+func TestLastingPartsAreJudged(t *testing.T) {
+	w := newNetwork(t, 4, shelves())
+	w.run(2 * time.Second)
+	data := Data{"test", []byte("x")}.Encode()
+	tests := []struct {
+		entry tangle.Entry
+		want  string
+	}{
+		{shelved(tangle.Salt{1}, "put 1"), ""},
+		{tangle.NewErasable(1024, []byte("put 3"), tangle.Salt{2}, []byte("put 2 x")), "bad_lasting"},
+		{tangle.NewErasable(1024, []byte("put 2 x"), tangle.Salt{3}, []byte("put 2 x")), "bad_lasting"},
+		{tangle.NewEntry(1024, tangle.Salt{4}, []byte("put 2 x")), "bad_lasting"},
+		{tangle.NewErasable(tangle.KindData, []byte("x"), tangle.Salt{5}, data), "bad_lasting"},
+		{tangle.NewErasable(1099, []byte("x"), tangle.Salt{6}, data), "unknown_kind"},
+		{tangle.NewErasable(1024, []byte("burn 1"), tangle.Salt{7}, []byte("burn 1")), "bad_value"},
+	}
+	var entries []tangle.Entry
+	for _, c := range tests {
+		entries = append(entries, c.entry)
+	}
+	w.inbox[0] = append(w.inbox[0], Input{Submit: &Submission{Ticket: 1, Entries: entries}})
+	w.wantAllFinal(5*time.Second, entries[0].Hash)
+	checks := newVerifier(w.genesis, 1, w.ledger).check(entries)
+	for i, c := range tests {
+		for k := range w.cores {
+			if r, err := w.cores[k].Ledger().Entry(c.entry.Hash); err != nil || r.Settled.Codes[r.Index] != c.want {
+				t.Errorf("core %d, entry %d: %q, want %q; %v", k, i, r.Settled.Codes, c.want, err)
+			}
+		}
+		got := ""
+		if rejected := plugins.Rejected(checks[i].Err); rejected != nil {
+			got = rejected.Code
+		}
+		if got != c.want {
+			t.Errorf("entry %d of a peer: %q, want %q", i, got, c.want)
+		}
 	}
 }
