@@ -192,8 +192,10 @@ func TestProofOfOrder(t *testing.T) {
 		}
 		return receipt.Order{Note: cp.Note}.Bytes()
 	}()
-	flipped := order(accepted)
+	flipped, unsigned := order(accepted), order(accepted)
 	flipped[10] ^= 1
+	unsigned[len(unsigned)-10] ^= 1
+	verifier := newVerifier(w.genesis, 1, w.ledger)
 	tests := []struct {
 		name  string
 		entry EntryRecord
@@ -206,6 +208,8 @@ func TestProofOfOrder(t *testing.T) {
 		{"no proof", accepted, "", nil, "malformed"},
 		{"a proof of another message", accepted, "", order(other), "leaf of message"},
 		{"a changed proof", accepted, "", flipped, ""},
+		{"a changed signature under a note that was good", accepted, "", unsigned, "signature"},
+		{"accepted, under the same note", accepted, "", order(accepted), ""},
 		{"rejected as if accepted", refused, "", order(refused), "not what is proved"},
 		{"accepted as if rejected", accepted, "not_so", order(accepted), "not what is proved"},
 		{"ordered as if never", accepted, tangle.CodeNever, order(accepted), "not what is proved"},
@@ -219,7 +223,7 @@ func TestProofOfOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			frame := gossip.Frame{Messages: &gossip.Messages{Raw: []gossip.Raw{{Message: left.Bytes(), Order: c.order}}}}
-			_, err = newVerifier(w.genesis, 1, w.ledger).frame(gossip.LaneBulk, w.genesis.Members[0].Key, frame.Bytes())
+			_, err = verifier.frame(gossip.LaneBulk, w.genesis.Members[0].Key, frame.Bytes())
 			switch {
 			case c.name == "a changed proof":
 				if err == nil {

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +23,7 @@ import (
 //
 // It is safe for concurrent use.
 type verifier struct {
-	genesis    *genesis.Genesis
+	notes      notes // of proofs
 	stored     bool // messages are out of the own store: nobody proves the outcomes of erased entries
 	codec      tangle.Codec
 	members    map[tangle.Member]bool // value: is a validator
@@ -35,7 +37,7 @@ type verifier struct {
 
 func newVerifier(g *genesis.Genesis, workers int, ledger []CorePlugin) *verifier {
 	v := &verifier{
-		genesis:    g,
+		notes:      notes{genesis: g},
 		codec:      tangle.Codec{Network: g.ID(), Limits: g.Limits},
 		members:    map[tangle.Member]bool{},
 		validators: len(g.Committee()),
@@ -160,7 +162,7 @@ func (v *verifier) erased(m *tangle.Message, checks []Checked, proof []byte) err
 	if v.stored {
 		return nil
 	}
-	if err := CheckOrder(v.genesis, m, proof); err != nil {
+	if err := v.notes.checkOrder(m, proof); err != nil {
 		return err
 	}
 	for i, e := range m.Entries {
@@ -171,9 +173,39 @@ func (v *verifier) erased(m *tangle.Message, checks []Checked, proof []byte) err
 	return nil
 }
 
+// notes opens certified checkpoints and remembers the last one: a peer proves all messages of an answer under the same, and
+// its signatures cost more than all else about a message. It is safe for concurrent use.
+type notes struct {
+	genesis *genesis.Genesis
+	mu      sync.Mutex
+	text    []byte
+	opened  receipt.Checkpoint
+}
+
+func (n *notes) open(text []byte) (receipt.Checkpoint, error) {
+	n.mu.Lock()
+	same, cp := n.text != nil && bytes.Equal(n.text, text), n.opened
+	n.mu.Unlock()
+	if same {
+		return cp, nil
+	}
+	cp, _, err := receipt.OpenNote(n.genesis, text)
+	if err != nil {
+		return cp, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.text, n.opened = bytes.Clone(text), cp
+	return cp, nil
+}
+
 // CheckOrder holds the outcomes that a message gives its erased entries to the proof that comes with it. Nobody can judge an
 // entry without its body, so the committee's word is needed for it; with it, what lasts of the entry does what the whole one did.
 func CheckOrder(g *genesis.Genesis, m *tangle.Message, proof []byte) error {
+	return (&notes{genesis: g}).checkOrder(m, proof)
+}
+
+func (n *notes) checkOrder(m *tangle.Message, proof []byte) error {
 	switch {
 	case !m.HasErased() && len(proof) > 0:
 		return errors.New("a proof of order, and nothing is erased")
@@ -184,10 +216,14 @@ func CheckOrder(g *genesis.Genesis, m *tangle.Message, proof []byte) error {
 	if err != nil {
 		return err
 	}
+	cp, err := n.open(order.Note)
+	if err != nil {
+		return err
+	}
 	var rejected []bool // nil: it was never ordered
 	if len(order.Leaf) == 0 {
-		err = order.VerifyNever(g, m.Header.Time)
-	} else if rejected, err = order.Verify(g, m.ID); err == nil && len(rejected) != len(m.Entries) {
+		err = order.NeverUnder(cp, n.genesis.Consensus.Horizon(), m.Header.Time)
+	} else if rejected, err = order.Under(cp, m.ID); err == nil && len(rejected) != len(m.Entries) {
 		err = fmt.Errorf("%d outcomes, %d entries", len(rejected), len(m.Entries))
 	}
 	if err != nil {

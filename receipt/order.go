@@ -2,10 +2,10 @@ package receipt
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
-	"weft/config/genesis"
 	"weft/internal/fields"
 	"weft/tangle"
 )
@@ -28,7 +28,7 @@ func (o Order) Bytes() []byte {
 	return appendField(b, o.Note)
 }
 
-// ParseOrder reads the form of an Order; Verify also checks what it says.
+// ParseOrder reads the form of an Order.
 func ParseOrder(b []byte) (o Order, err error) {
 	if len(b) > MaxOrder {
 		return o, fmt.Errorf("%w: order of %d bytes, limit %d", ErrFormat, len(b), MaxOrder)
@@ -40,32 +40,21 @@ func ParseOrder(b []byte) (o Order, err error) {
 	return o, r.End()
 }
 
-// Verify checks an Order with the genesis file alone and returns the outcomes of the message's entries.
-func (o Order) Verify(g *genesis.Genesis, message tangle.ID) (rejected []bool, err error) {
-	cp, _, err := OpenNote(g, o.Note)
-	if err != nil {
-		return nil, err
-	}
-	return o.under(cp, message)
-}
-
-// VerifyNever checks that a message of some time cannot be ordered after the checkpoint of an Order that names no place: it is
-// below the horizon.
-func (o Order) VerifyNever(g *genesis.Genesis, message tangle.Time) error {
-	cp, _, err := OpenNote(g, o.Note)
+// NeverUnder checks that a message of some time cannot be ordered after the checkpoint of an Order that names no place: it is
+// below the horizon. The checkpoint is what OpenNote makes of the Order's note.
+func (o Order) NeverUnder(cp Checkpoint, horizon time.Duration, message tangle.Time) error {
 	switch {
-	case err != nil:
-		return err
 	case len(o.Leaf) > 0 || len(o.Path) > 0:
 		return fmt.Errorf("%w: it names a place", ErrFormat)
-	case message >= cp.Time.Add(-g.Consensus.Horizon()):
+	case message >= cp.Time.Add(-horizon):
 		return fmt.Errorf("message of %s is not below the horizon of the checkpoint of %s", message, cp.Time)
 	}
 	return nil
 }
 
-// under checks that a message stands in the log of a checkpoint, and returns the outcomes of its entries.
-func (o Order) under(cp Checkpoint, message tangle.ID) (rejected []bool, err error) {
+// Under checks that a message stands in the log of a checkpoint, and returns the outcomes of its entries. The checkpoint is what
+// OpenNote makes of the Order's note.
+func (o Order) Under(cp Checkpoint, message tangle.ID) (rejected []bool, err error) {
 	position, id, rejected, err := ParseLeaf(o.Leaf)
 	switch {
 	case err != nil:

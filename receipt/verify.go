@@ -187,7 +187,7 @@ func (v *verification) log() error {
 	if position, _, _, err := ParseLeaf(p.Leaf); err == nil && position != p.Position {
 		return fmt.Errorf("leaf of position %d, receipt of %d", position, p.Position)
 	}
-	_, err := Order{p.Leaf, p.LogPath, p.Note}.under(v.checkpoint, v.id)
+	_, err := Order{p.Leaf, p.LogPath, p.Note}.Under(v.checkpoint, v.id)
 	return err
 }
 
