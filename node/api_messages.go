@@ -24,7 +24,8 @@ func (c *apiCall) answerMessage(id tangle.ID) error {
 		return err
 	}
 	if c.given() == bytesType {
-		if !slices.ContainsFunc(m.Entries, tangle.Entry.Erased) {
+		goes := func(e tangle.Entry) bool { return e.Erased() || e.Lasting != nil }
+		if !slices.ContainsFunc(m.Entries, goes) {
 			c.immutable()
 		}
 		return c.bytes(http.StatusOK, bytesType, m.Bytes())

@@ -466,6 +466,23 @@ func idempotentAcrossAKill(t *testing.T, body string) {
 	}
 }
 
+// TestWhatCanGoIsNotCached: only messages whose entries all stay may be kept for good by whoever has asked for them.
+func TestWhatCanGoIsNotCached(t *testing.T) {
+	n, stop := startNode(t, store.NewMemory())
+	defer stop()
+	for body, kept := range map[string]bool{
+		submission("", "stays"): true,
+		`{"entries":[{"kind":1024,"data":"` + base64.RawURLEncoding.EncodeToString([]byte("put 1 x")) + `"}]}`: false,
+	} {
+		var s submitted
+		n.call("POST", "/api/v1/messages?wait=final", body).into(t, 201, &s)
+		r := n.call("GET", "/api/v1/messages/"+s.MessageID.String(), "", "Accept", bytesType)
+		if got := strings.Contains(r.header.Get("Cache-Control"), "immutable"); r.status != 200 || got != kept {
+			t.Errorf("HTTP %d, Cache-Control %q of %s", r.status, r.header.Get("Cache-Control"), body)
+		}
+	}
+}
+
 // startNode runs a network of one member on a store until stop.
 func startNode(t testing.TB, s store.Store) (n *Node, stop func()) {
 	t.Helper()
