@@ -24,7 +24,7 @@ import (
 // It is safe for concurrent use.
 type verifier struct {
 	notes      notes // of proofs
-	stored     bool // messages are out of the own store: nobody proves the outcomes of erased entries
+	stored     bool  // messages are out of the own store: nobody proves the outcomes of erased entries
 	codec      tangle.Codec
 	members    map[tangle.Member]bool // value: is a validator
 	validators int
