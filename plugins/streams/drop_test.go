@@ -194,7 +194,7 @@ func (d *desk) note(index deskIndex, e plugins.Ordered, err error) {
 }
 
 // TestDropsWithCopies: with an erased record all copies of its operation go that were ever ordered, those that were rejected
-// before, those that come later, and the record last, so that whoever is interrupted finds them again.
+// before and those that come later.
 func TestDropsWithCopies(t *testing.T) {
 	d := newDesk(t)
 	h := d.header(0, channel.ID{})
