@@ -42,8 +42,9 @@ type benchResult struct {
 	Rekey    *benchRekey `json:"rekey,omitempty"`
 	Lists    *millis     `json:"listMillis,omitempty"`
 
-	Memory []benchMemory `json:"memory,omitempty"` // of long runs, over time
-	Growth float64       `json:"memoryGrowth,omitempty"`
+	Memory  []benchMemory `json:"memory,omitempty"` // of long runs, over time
+	Growth  float64       `json:"memoryGrowth,omitempty"`
+	PeakMiB float64       `json:"memoryPeakMiB,omitempty"`
 }
 
 // benchMemory is what the largest node held at one moment. The pages of mapped files, which the system may drop, are apart.
@@ -90,7 +91,7 @@ func (r benchResult) words() string {
 		s += fmt.Sprintf("%.1f s for %d readers (%.1f s of it sealing)  ", r.Seconds, r.Rekey.Readers, r.Rekey.SealSeconds)
 	}
 	if r.Growth > 0 {
-		s += fmt.Sprintf("memory x%.2f to %.0f MiB  ", r.Growth, r.Memory[len(r.Memory)-1].AnonymousMiB)
+		s += fmt.Sprintf("memory x%.2f, at most %.0f MiB  ", r.Growth, r.PeakMiB)
 	}
 	if r.CPU > 0 {
 		s += fmt.Sprintf("%.0f µs CPU/entry  ", r.CPU)
