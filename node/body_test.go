@@ -129,7 +129,9 @@ func waitKnown(ctx context.Context, n *Node, h tangle.Hash) error {
 	}
 }
 
-func TestVerifierDropsBadSignatures(t *testing.T) {
+// networkWithMessage is a network in which member 1 has published a message.
+func networkWithMessage(t *testing.T) (*network, *tangle.Message) {
+	t.Helper()
 	w := newNetwork(t, 4)
 	w.run(2 * time.Second)
 	w.submit(1, "x")
@@ -142,6 +144,11 @@ func TestVerifierDropsBadSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return w, m
+}
+
+func TestVerifierDropsBadSignatures(t *testing.T) {
+	w, m := networkWithMessage(t)
 	v := newVerifier(w.genesis, 1, nil)
 	raw := func(change int) []byte {
 		b := append([]byte(nil), m.Bytes()...)
@@ -165,18 +172,7 @@ func TestVerifierDropsBadSignatures(t *testing.T) {
 
 // TestVerifierLeavesOutWhatIsEarly: a node that is far behind takes what helps it, and not what a peer pushes meanwhile.
 func TestVerifierLeavesOutWhatIsEarly(t *testing.T) {
-	w := newNetwork(t, 4)
-	w.run(2 * time.Second)
-	w.submit(1, "x")
-	w.run(100 * time.Millisecond)
-	id, err := w.cores[0].Ledger().AtPosition(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, _, err := w.cores[0].Ledger().Message(id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w, m := networkWithMessage(t)
 	at := func(behind uint64, early time.Duration) CoreStatus {
 		return CoreStatus{Behind: behind, Time: m.Header.Time.Add(-earlyAfter - early)}
 	}

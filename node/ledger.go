@@ -430,6 +430,14 @@ func (l *Ledger) message(id tangle.ID) (*tangle.Message, error) {
 	if m := l.cache.message(id); m != nil {
 		return m, nil
 	}
+	m, err := l.storedMessage(id)
+	if err == nil {
+		l.cache.addMessage(m)
+	}
+	return m, err
+}
+
+func (l *Ledger) storedMessage(id tangle.ID) (*tangle.Message, error) {
 	b, err := l.get(store.Key(store.PrefixMessage, id[:]))
 	if err != nil {
 		return nil, err
@@ -441,7 +449,6 @@ func (l *Ledger) message(id tangle.ID) (*tangle.Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message %s: %w", id, err)
 	}
-	l.cache.addMessage(m)
 	return m, nil
 }
 

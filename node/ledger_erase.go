@@ -79,7 +79,7 @@ func (l *Ledger) dropBody(e heldEntry) error {
 	if e.settled.Status == StatusFinal {
 		code = e.settled.Codes[e.index]
 	}
-	m, err := l.message(e.id)
+	m, err := l.storedMessage(e.id) // a reader may have left an older form of it in the cache
 	if err != nil {
 		return err
 	}

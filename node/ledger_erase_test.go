@@ -116,6 +116,30 @@ func TestEraseRefuses(t *testing.T) {
 	}
 }
 
+// TestEraseGoesByTheStore has a reader put a message back into the cache as it was before: what is gone must not come back with
+// the next entry that goes.
+func TestEraseGoesByTheStore(t *testing.T) {
+	w := newNetwork(t, 4, shelves())
+	w.run(2 * time.Second)
+	entries := []tangle.Entry{shelved(tangle.Salt{1}, "put 1"), shelved(tangle.Salt{2}, "put 2")}
+	w.inbox[0] = append(w.inbox[0], Input{Submit: &Submission{Ticket: 1, Entries: entries}})
+	w.wantAllFinal(5*time.Second, entries[0].Hash, entries[1].Hash)
+	l := w.cores[0].Ledger()
+	whole, err := l.Entry(entries[0].Hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := l.Erase(e.Hash); err != nil {
+			t.Fatal(err)
+		}
+		l.cache.replaceMessage(whole.Message)
+	}
+	if n := holding(t, w.stores[0]); n != 0 {
+		t.Errorf("%d bodies are back", n)
+	}
+}
+
 // TestJoinsAfterErasure starts a member from nothing when nobody has the bodies any more: it finds the same state.
 func TestJoinsAfterErasure(t *testing.T) {
 	w := newNetwork(t, 4, shelves())
